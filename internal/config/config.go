@@ -102,6 +102,7 @@ type Neighbor struct {
 	Port    string
 	Address netip.Addr
 	MAC     packet.MAC
+	Name    string
 	Comment string
 	Pos     Pos
 }

@@ -1,0 +1,45 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Parse reads and validates a configuration. filename stands in the errors
+// and, without its directory and extension, is the instance's name when the text gives
+// none; the file is not opened. The error, when there is one, is [Errors].
+func Parse(filename string, source []byte) (*Config, error) {
+	root, err := readSource(filename, source)
+	if err != nil {
+		return nil, err
+	}
+	d := &decoder{file: filename}
+	raw := &rawConfig{root: root}
+	readMapping(d, "a configuration", root, tables().top, raw)
+	v := &validator{decoder: d, raw: raw, config: &Config{}}
+	v.all()
+	if err := d.errors.err(); err != nil {
+		return nil, err
+	}
+	return v.config, nil
+}
+
+// Load reads and validates a file. A file that cannot be read is an ordinary
+// error, which wraps that of the system; a wrong one gives [Errors].
+func Load(path string) (*Config, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("cannot read the configuration: %w", err)
+	case info.IsDir():
+		return nil, fmt.Errorf("cannot read the configuration: %s is a directory; name a file in it", path)
+	case info.Size() > MaxSize:
+		return nil, Errors{tooLarge(path, info.Size())}
+	}
+	source, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	return Parse(filepath.Clean(path), source)
+}
