@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -30,8 +31,11 @@ type Device struct {
 	end   kernelEnd
 	seat  *seat    // place in a bridge; nil: none
 	host  *hostEnd // addresses and gateway given; nil: none
-	found *asFound // how an existing device was before us; nil: the device is ours
-	index int      // of the kernel end
+
+	found *asFound // how an existing device was before; nil: the device is ours. Set by Open
+	index int      // of the kernel end. Set by Open
+
+	watched atomic.Pointer[watched] // for a Watcher; nil: not open
 }
 
 // Open attaches the port that spec describes and leaves its kernel end up. It either
@@ -73,8 +77,17 @@ func (d *Device) open(spec Spec) error {
 	if err := d.converge(spec); err != nil {
 		return err
 	}
-	d.spec = spec
+	d.applied(spec)
 	return nil
+}
+
+// applied records what the device is like now.
+func (d *Device) applied(spec Spec) {
+	d.spec = spec
+	d.watched.Store(&watched{
+		port: spec.Name, device: spec.Device, index: d.index, bridge: spec.Bridge,
+		netns: spec.Netns, label: d.ns.label, path: d.ns.path,
+	})
 }
 
 // converge does what differs between what was done before and what spec wants.
@@ -292,7 +305,7 @@ func (d *Device) Update(spec Spec) (changed []string, err error) {
 		return nil, err
 	}
 	changed = differences(d.spec, spec)
-	d.spec = spec
+	d.applied(spec)
 	return changed, nil
 }
 
@@ -306,6 +319,7 @@ func (d *Device) Close() error {
 	if d.ns.handle == nil {
 		return nil
 	}
+	d.watched.Store(nil) // what happens from here on is no news
 	var errs []error
 	exists := d.exists()
 	if d.found != nil || !exists {

@@ -116,7 +116,9 @@ func TestOffloadHandsOverPartialChecksumsAndTrains(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { connect.Process.Kill(); connect.Wait() }()
-	syn := receive(t, d, func(f []byte) bool { return len(f) > packet.VnetLen+20 && f[packet.VnetLen]>>4 == 4 && f[packet.VnetLen+9] == 6 })
+	syn := receive(t, d, func(f []byte) bool {
+		return len(f) > packet.VnetLen+20 && f[packet.VnetLen]>>4 == 4 && f[packet.VnetLen+9] == 6
+	})
 	v := packet.ParseVnet(syn)
 	if v.Flags&packet.VnetNeedsChecksum == 0 || v.ChecksumAt != 20 || v.ChecksumOff != 16 || v.GSOType != packet.GSONone {
 		t.Errorf("the SYN's vnet header is %+v: expected a partial checksum at 20+16, little endian", v)

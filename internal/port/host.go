@@ -104,17 +104,19 @@ func (d *Device) addGateway(spec Spec) error {
 	if err != nil {
 		return fmt.Errorf("port %s: reading the default routes of %s: %w", spec.Name, d.ns.label, err)
 	}
-	for _, r := range routes {
-		if r.LinkIndex == d.index && r.Gw.Equal(spec.Host.Gateway.AsSlice()) {
-			return nil // ours, or its twin on a device that existed before
-		}
+	if slices.ContainsFunc(routes, func(r netlink.Route) bool {
+		return r.LinkIndex == d.index && r.Gw.Equal(spec.Host.Gateway.AsSlice())
+	}) {
+		return nil // ours, or its twin on a device that existed before
+	}
+	if len(routes) > 0 {
 		cure := "leave `host.gateway` out, or take the other route away"
 		if d.ns.own {
 			cure = "give the port a `netns` of its own, or leave `host.gateway` out"
 		}
 		return &fault{kind: ErrGatewayConflict, text: fmt.Sprintf(
 			"port %s: gateway %s would take the place of the default route that %s already has (%s): %s",
-			spec.Name, spec.Host.Gateway, d.ns.label, d.describeRoute(r), cure)}
+			spec.Name, spec.Host.Gateway, d.ns.label, d.describeRoute(routes[0]), cure)}
 	}
 	if err := d.ns.handle.RouteAdd(d.defaultRoute(spec.Host)); err != nil {
 		return fmt.Errorf("port %s: setting gateway %s on device %s: %w", spec.Name, spec.Host.Gateway, spec.Device, err)

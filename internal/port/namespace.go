@@ -3,6 +3,7 @@ package port
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 
@@ -16,7 +17,7 @@ const namedDir = "/run/netns"
 
 // namespace is an open network namespace with a netlink handle inside it, both
 // kept for the life of their owner. While it is open the namespace lives, even when
-// its name is gone; see [namespace.gone].
+// its name is gone; see [nsID.goneFrom].
 type namespace struct {
 	label  string // for messages: "the daemon's own namespace", or "namespace h1"
 	path   string // "" for the daemon's own
@@ -70,13 +71,7 @@ func openNamespace(spec Spec) (*namespace, error) {
 		return nil, fmt.Errorf("port %s: %s: %w", spec.Name, ns.label, err)
 	}
 	ns.id = nsID{uint64(st.Dev), st.Ino}
-	// The handle is opened by the thread that has entered already: netlink's own
-	// way in and out unlocks the thread even when it could not return.
-	err = ns.do(func() (err error) {
-		ns.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE)
-		return err
-	})
-	if err != nil {
+	if err := ns.openHandle(); err != nil {
 		ns.close()
 		if errors.Is(err, unix.EPERM) {
 			return nil, &fault{kind: ErrPermission, cause: err, text: fmt.Sprintf(
@@ -160,17 +155,41 @@ func (ns *namespace) do(fn func() error) error {
 	return <-done
 }
 
-// gone reports that the namespace can no longer be reached under its path: the name
-// was deleted, or another namespace has taken it.
-func (ns *namespace) gone() bool {
-	if ns.path == "" {
+// goneFrom reports that the namespace can no longer be reached under path: the name
+// was deleted, or another namespace has taken it. The namespace itself lives for
+// as long as a descriptor or a device holds it.
+func (id nsID) goneFrom(path string) bool {
+	if path == "" {
 		return false
 	}
 	var st unix.Stat_t
-	if err := unix.Stat(ns.path, &st); err != nil {
+	if err := unix.Stat(path, &st); err != nil {
 		return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ESRCH)
 	}
-	return nsID{uint64(st.Dev), st.Ino} != ns.id
+	return nsID{uint64(st.Dev), st.Ino} != id
+}
+
+// clone opens the same namespace a second time, with a netlink handle of its own.
+func (ns *namespace) clone() (*namespace, error) {
+	fd, err := unix.FcntlInt(uintptr(ns.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
+	}
+	twin := &namespace{label: ns.label, path: ns.path, own: ns.own, id: ns.id, fd: netns.NsHandle(fd)}
+	if err := twin.openHandle(); err != nil {
+		twin.close()
+		return nil, err
+	}
+	return twin, nil
+}
+
+// openHandle opens the netlink handle on a thread that has entered already: netlink's
+// own way in and out unlocks the thread even when it could not return.
+func (ns *namespace) openHandle() error {
+	return ns.do(func() (err error) {
+		ns.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+		return err
+	})
 }
 
 // close may be called twice.
