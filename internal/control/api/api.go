@@ -155,6 +155,31 @@ type Revision struct {
 	Current bool      `json:"current"`
 }
 
+// PortChange is the body of a change of a port.
+type PortChange struct {
+	Up *bool `json:"up"` // required
+}
+
+// NeighborFlush says which neighbours go: "" for those of all ports.
+type NeighborFlush struct {
+	Port string `json:"port,omitempty"`
+}
+
+// Flushed tells how many neighbours went.
+type Flushed struct {
+	Neighbors int `json:"neighbors"`
+}
+
+// Rollback says how many revisions to go back, at least 1.
+type Rollback struct {
+	Revisions int `json:"revisions"`
+}
+
+// Saved tells where the running configuration was written.
+type Saved struct {
+	Path string `json:"path"`
+}
+
 // ApplyResult tells what a change of configuration did.
 type ApplyResult struct {
 	Revision       int      `json:"revision"`
@@ -269,9 +294,26 @@ type FlushWriter interface {
 	Flush()
 }
 
+// Codes of an Error. Each has one HTTP status and one exit code of vrctl.
+const (
+	Usage     = "usage"     // the request or the configuration is wrong
+	NotFound  = "not_found" // what it names does not exist
+	Conflict  = "conflict"  // what it makes exists, or the moment is wrong
+	Forbidden = "forbidden" // the peer may not
+	Failed    = "failed"    // it was right, tried, and did not work out
+	Busy      = "busy"      // too many connections or streams at once
+	Internal  = "internal"  // the daemon's fault
+)
+
+// ErrorBody is the answer to every request that fails, and the last line of a
+// stream that does.
+type ErrorBody struct {
+	Error Error `json:"error"`
+}
+
 // Error is a refusal that the user can act on.
 type Error struct {
-	Code    string `json:"code"`    // usage, not_found, conflict, forbidden, failed, internal
+	Code    string `json:"code"`    // one of the constants above
 	Message string `json:"message"` // one sentence with the place and the cure
 }
 

@@ -1,0 +1,151 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxPath is sun_path of unix(7) without its terminating zero.
+const maxPath = 107
+
+// socket is the listening end and the file that names it.
+type socket struct {
+	*net.UnixListener
+	path string
+	self fs.FileInfo // the file that this daemon made, so that it removes no other's
+}
+
+// listen makes the socket at path. The new socket is bound under another name,
+// gets its owner and mode, and is then renamed over the path: no client ever
+// sees it with the wrong mode, and one that a dead daemon left is replaced in one
+// step. The directory is locked meanwhile, so that of two daemons that start at
+// once exactly one wins.
+func listen(path string, gid int, open bool) (*socket, error) {
+	if len(path) > maxPath {
+		return nil, fmt.Errorf("control socket %s: the path has %d octets and a Unix socket takes %d: choose a shorter instance name", path, len(path), maxPath)
+	}
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("control socket directory: %w", err)
+	}
+	unlock, err := lockDirectory(dir)
+	if err != nil {
+		return nil, fmt.Errorf("control socket directory %s: %w", dir, err)
+	}
+	defer unlock()
+	if err := refuseLive(path); err != nil {
+		return nil, err
+	}
+
+	temp := filepath.Join(dir, fmt.Sprintf(".%d", os.Getpid()))
+	if len(temp) > maxPath {
+		return nil, fmt.Errorf("control socket %s: the directory's path is too long for a Unix socket", path)
+	}
+	os.Remove(temp) // of a daemon that died between bind and rename and had our pid
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temp, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("control socket %s: %w", path, err)
+	}
+	l.SetUnlinkOnClose(false)
+	s := &socket{UnixListener: l, path: temp}
+	fail := func(err error) (*socket, error) {
+		l.Close()
+		os.Remove(temp)
+		return nil, fmt.Errorf("control socket %s: %w", path, err)
+	}
+	if gid >= 0 {
+		// Only root may give a file to a group that it is not in; a daemon of an
+		// ordinary user keeps its own group.
+		if err := os.Chown(temp, -1, gid); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return fail(err)
+		}
+	}
+	if err := s.setMode(open); err != nil {
+		return fail(err)
+	}
+	if s.self, err = os.Lstat(temp); err != nil {
+		return fail(err)
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return fail(err)
+	}
+	s.path = path
+	return s, nil
+}
+
+// setMode of the file: connecting to a Unix socket takes write permission.
+func (s *socket) setMode(open bool) error {
+	mode := fs.FileMode(0o660)
+	if open {
+		mode = 0o666
+	}
+	return os.Chmod(s.path, mode)
+}
+
+// close stops listening and removes the file if it is still this daemon's.
+func (s *socket) close() error {
+	err := s.UnixListener.Close()
+	if errors.Is(err, net.ErrClosed) {
+		err = nil // http.Server has closed it
+	}
+	if now, e := os.Lstat(s.path); e == nil && os.SameFile(now, s.self) {
+		err = errors.Join(err, os.Remove(s.path))
+	}
+	return err
+}
+
+// refuseLive tells a socket somebody listens on (*RunningError) from one that a
+// dead daemon left behind (nil) and from a file that is no socket at all.
+func refuseLive(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("control socket %s: a file that is no socket is in the way: remove it", path)
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil
+	}
+	running := &RunningError{Instance: strings.TrimSuffix(filepath.Base(path), ".sock")}
+	if err != nil {
+		return running // its queue is full, or it is another user's: it lives
+	}
+	defer c.Close()
+	if cred, err := credentials(c.(*net.UnixConn)); err == nil {
+		running.PID = int(cred.Pid)
+	}
+	return running
+}
+
+// lockDirectory holds other daemons' starts back until unlock is called.
+func lockDirectory(dir string) (unlock func(), err error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(d.Fd()), unix.LOCK_EX)
+		if !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	return func() { d.Close() }, nil
+}
