@@ -1,0 +1,291 @@
+package fib
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"vrouterd/internal/packet"
+	"vrouterd/internal/rcu"
+)
+
+// twin is the obviously right table: a map, searched length by length.
+type twin map[Prefix]Value
+
+func (w twin) match(a packet.Addr) (Prefix, Value) {
+	for bits := 32; bits >= 0; bits-- {
+		p := Prefix{a & packet.Mask(bits), bits}
+		if v, ok := w[p]; ok {
+			return p, v
+		}
+	}
+	return Prefix{}, 0
+}
+
+func (w twin) apply(changes []Change) {
+	for _, c := range changes {
+		if c.Value == 0 {
+			delete(w, Prefix{c.Addr, c.Bits})
+		} else {
+			w[Prefix{c.Addr, c.Bits}] = c.Value
+		}
+	}
+}
+
+// clone of the twin's answers is compared around every edge of a change.
+func probes(changes []Change) []packet.Addr {
+	var list []packet.Addr
+	for _, c := range changes {
+		first, last := c.Addr, c.Addr|^packet.Mask(c.Bits)
+		list = append(list, first-1, first, first+1, first+(last-first)/2, last-1, last, last+1)
+	}
+	return list
+}
+
+func (w twin) check(t *testing.T, table *Table, addrs []packet.Addr) {
+	t.Helper()
+	for _, a := range addrs {
+		p, v := w.match(a)
+		if got := table.Lookup(a); got != v {
+			t.Fatalf("Lookup(%v) = %d, want %d by %v", a, got, v, p)
+		}
+		addr, bits, got, ok := table.Match(a)
+		if got != v || ok != (v != 0) || ok && (Prefix{addr, bits}) != p {
+			t.Fatalf("Match(%v) = %v/%d, %d, %v, want %v, %d", a, addr, bits, got, ok, p, v)
+		}
+	}
+}
+
+// checkAll compares everything the writer's side can say.
+func (w twin) checkAll(t *testing.T, table *Table) {
+	t.Helper()
+	if table.Len() != len(w) {
+		t.Fatalf("Len() = %d, want %d", table.Len(), len(w))
+	}
+	n := 0
+	last := Prefix{0, -1}
+	for p, v := range table.All() {
+		if w[p] != v {
+			t.Fatalf("All() has %v = %d, want %d", p, v, w[p])
+		}
+		if p.Addr < last.Addr || p.Addr == last.Addr && p.Bits <= last.Bits {
+			t.Fatalf("All() gives %v after %v", p, last)
+		}
+		if got, ok := table.Get(p.Addr, p.Bits); got != v || !ok {
+			t.Fatalf("Get(%v) = %d, %v, want %d", p, got, ok, v)
+		}
+		last = p
+		n++
+	}
+	if n != len(w) {
+		t.Fatalf("All() gives %d routes, want %d", n, len(w))
+	}
+	checkArena(t, table)
+}
+
+// checkArena verifies that the blocks in use, free and waiting are disjoint
+// and that the count of live words is right.
+func checkArena(t *testing.T, table *Table) {
+	t.Helper()
+	h := table.head.Load()
+	a := &table.arena
+	owner := make([]string, len(h.blocks))
+	live := uint32(0)
+	claim := func(off, n uint32, who string) {
+		for i := off; i < off+headerWords+n; i++ {
+			if owner[i] != "" {
+				t.Fatalf("arena word %d belongs to %s and to %s", i, owner[i], who)
+			}
+			owner[i] = who
+		}
+	}
+	use := func(off uint32, who string) {
+		claim(off, runs(h.blocks, off), who)
+		live += headerWords + runs(h.blocks, off)
+	}
+	use(0, "the empty block")
+	for i, region := range h.regions {
+		if uint32(region) == 0 {
+			continue
+		}
+		for j, slot := range h.slots[uint32(region):][:pageSlots] {
+			off := uint32(slot)
+			if off == 0 {
+				continue
+			}
+			who := fmt.Sprintf("%d.%d", i, j)
+			use(off, who)
+			for k := range runs(h.blocks, off) {
+				if e := h.blocks[off+headerWords+k]; e&link != 0 {
+					use(e&^link, who+" below")
+				}
+			}
+		}
+	}
+	if live != a.live {
+		t.Fatalf("arena counts %d live words, found %d", a.live, live)
+	}
+	for n, off := range a.free {
+		for ; off != 0; off = h.blocks[off] {
+			claim(off, uint32(n), "the free list")
+		}
+	}
+	for _, p := range a.pending[a.first:] {
+		claim(p.off, p.runs, "the pending list")
+	}
+	for i := range a.used {
+		if owner[i] == "" {
+			t.Fatalf("arena word %d is lost", i)
+		}
+	}
+	for _, v := range h.slots[:pageSlots] {
+		if v != 0 {
+			t.Fatal("page 0 was written")
+		}
+	}
+}
+
+// source draws changes that meet one another: few places, all lengths.
+type source struct {
+	*rand.Rand
+	known []Prefix
+}
+
+func (s *source) addr() packet.Addr {
+	switch s.IntN(4) {
+	case 0: // anywhere
+		return packet.Addr(s.Uint32())
+	case 1: // a crowded /16
+		return packet.Addr(10<<24 | s.Uint32N(1<<16))
+	case 2: // a crowded /24
+		return packet.Addr(192<<24 | 168<<16 | s.Uint32N(256))
+	default: // a crowded /8, and the edges of the address space
+		return packet.Addr([]uint32{10 << 24, 0, 255 << 24, 172 << 24}[s.IntN(4)] | s.Uint32N(1<<24)&0xff0f0f)
+	}
+}
+
+func (s *source) change() Change {
+	if len(s.known) > 0 && s.IntN(2) == 0 {
+		i := s.IntN(len(s.known))
+		p := s.known[i]
+		if s.IntN(3) == 0 {
+			return Change{p.Addr, p.Bits, Value(1 + s.IntN(5))}
+		}
+		s.known[i] = s.known[len(s.known)-1]
+		s.known = s.known[:len(s.known)-1]
+		return Change{p.Addr, p.Bits, 0}
+	}
+	bits := s.IntN(33)
+	p := Prefix{s.addr() & packet.Mask(bits), bits}
+	s.known = append(s.known, p)
+	v := Value(1 + s.IntN(5))
+	if s.IntN(4) == 0 {
+		v = MaxValue - Value(s.IntN(5))
+	}
+	return Change{p.Addr, bits, v}
+}
+
+func (s *source) changes(n int) []Change {
+	list := make([]Change, n)
+	for i := range list {
+		list[i] = s.change()
+	}
+	return list
+}
+
+func newTable() *Table { return New(rcu.NewDomain()) }
+
+func TestEverySingleChangeAgreesWithTheTwin(t *testing.T) {
+	for seed := range uint64(8) {
+		s := &source{Rand: rand.New(rand.NewPCG(seed, 1))}
+		table, w := newTable(), twin{}
+		for i := range 1500 {
+			c := s.change()
+			_, present := w[Prefix{c.Addr, c.Bits}]
+			if c.Value == 0 {
+				if got := table.Delete(c.Addr, c.Bits); got != present {
+					t.Fatalf("seed %d: Delete(%v/%d) = %v, want %v", seed, c.Addr, c.Bits, got, present)
+				}
+			} else if err := table.Insert(c.Addr, c.Bits, c.Value); err != nil {
+				t.Fatal(err)
+			}
+			w.apply([]Change{c})
+			w.check(t, table, probes([]Change{c}))
+			if i%100 == 0 {
+				w.checkAll(t, table)
+			}
+		}
+		w.checkAll(t, table)
+	}
+}
+
+func TestBatchesAgreeWithTheTwin(t *testing.T) {
+	for seed := range uint64(8) {
+		s := &source{Rand: rand.New(rand.NewPCG(seed, 2))}
+		table, w := newTable(), twin{}
+		for range 60 {
+			// Repeats within a batch are wanted: the last change of a prefix counts.
+			batch := s.changes(1 + s.IntN(150))
+			for range s.IntN(20) {
+				c := batch[s.IntN(len(batch))]
+				c.Value = Value(s.IntN(3))
+				batch = append(batch, c)
+				s.known = append(s.known, Prefix{c.Addr, c.Bits})
+			}
+			if err := table.Apply(batch); err != nil {
+				t.Fatal(err)
+			}
+			w.apply(batch)
+			w.check(t, table, probes(batch))
+			w.checkAll(t, table)
+		}
+		// And everything goes away again.
+		var batch []Change
+		for p := range table.All() {
+			batch = append(batch, Change{p.Addr, p.Bits, 0})
+		}
+		if err := table.Apply(batch); err != nil {
+			t.Fatal(err)
+		}
+		clear(w)
+		w.check(t, table, probes(batch))
+		w.checkAll(t, table)
+		if table.routes.regionCount != 0 {
+			t.Fatalf("%d regions left without routes", table.routes.regionCount)
+		}
+	}
+}
+
+// FuzzUpdates reads a batch from each 8 bytes: address, length, value, and
+// whether the batch goes on.
+func FuzzUpdates(f *testing.F) {
+	f.Add([]byte{10, 0, 0, 0, 8, 1, 0, 0, 10, 1, 2, 3, 32, 2, 0, 0, 10, 0, 0, 0, 8, 0, 0, 0})
+	f.Add([]byte{0, 0, 0, 0, 0, 9, 0, 1, 10, 1, 2, 0, 24, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0})
+	f.Add([]byte{10, 1, 128, 0, 17, 1, 0, 1, 10, 1, 2, 0, 25, 2, 0, 1, 10, 1, 0, 0, 16, 3, 0, 1, 10, 1, 128, 0, 17, 0, 0, 0})
+	f.Add([]byte{255, 255, 255, 255, 32, 1, 0, 0, 255, 255, 255, 254, 31, 1, 0, 0, 255, 255, 255, 255, 32, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		table, w := newTable(), twin{}
+		var batch, all []Change
+		for len(data) >= 8 && len(all) < 400 {
+			bits := int(data[4]) % 33
+			a := packet.Addr(uint32(data[0])<<24|uint32(data[1])<<16|uint32(data[2])<<8|uint32(data[3])) & packet.Mask(bits)
+			c := Change{a, bits, Value(data[5]) | Value(data[6])<<16}
+			batch, all = append(batch, c), append(all, c)
+			if data[7]&1 == 0 {
+				if err := table.Apply(batch); err != nil {
+					t.Fatal(err)
+				}
+				w.apply(batch)
+				w.check(t, table, probes(batch))
+				batch = batch[:0]
+			}
+			data = data[8:]
+		}
+		if err := table.Apply(batch); err != nil {
+			t.Fatal(err)
+		}
+		w.apply(batch)
+		w.check(t, table, probes(all))
+		w.checkAll(t, table)
+	})
+}

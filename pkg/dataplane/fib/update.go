@@ -1,0 +1,363 @@
+package fib
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"vrouterd/internal/packet"
+)
+
+// Change is one route of a batch: its new value, or 0 to delete it.
+type Change struct {
+	Addr  packet.Addr
+	Bits  int // 0 to 32
+	Value Value
+}
+
+// work is what the writer needs while it applies a batch.
+type work struct {
+	dirty   []uint16 // the /16s to publish
+	dirtyLo int      // the regions whose word has to be computed anew; none when Lo > Hi
+	dirtyHi int
+	dying   []dyingShort
+	cells   [cells]uint32
+	deep    [cells]uint32
+	block   [headerWords + cells]uint32
+}
+
+// dyingShort is a deleted route of 9 to 16 bits.
+type dyingShort struct {
+	region uint8
+	node   uint16
+}
+
+// Insert adds a route or changes its value. It refuses a length outside 0 to
+// 32, an address with bits set beyond that length, and values that are 0 or
+// above MaxValue.
+func (t *Table) Insert(a packet.Addr, bits int, v Value) error {
+	if v == 0 {
+		return fmt.Errorf("fib: insert %v/%d: value 0 means no route; use Delete", a, bits)
+	}
+	change := [1]Change{{a, bits, v}}
+	return t.Apply(change[:])
+}
+
+// Delete removes a route and reports whether it was there.
+func (t *Table) Delete(a packet.Addr, bits int) bool {
+	if _, ok := t.Get(a, bits); !ok {
+		return false
+	}
+	change := [1]Change{{a, bits, 0}}
+	return t.Apply(change[:]) == nil
+}
+
+// Apply makes all the changes or, when one of them is refused (as by Insert),
+// none. Of several changes of one prefix the last one counts; deleting a route
+// that is not there changes nothing. What the batch changes in one /16 is
+// computed and published once.
+//
+// While Apply runs a reader sees for each address either the route from before
+// the batch or the one from after it.
+func (t *Table) Apply(changes []Change) error {
+	short := false
+	for i, c := range changes {
+		switch {
+		case c.Bits < 0 || c.Bits > 32:
+			return fmt.Errorf("fib: change %d, %v/%d: prefix length must be 0 to 32", i, c.Addr, c.Bits)
+		case c.Addr&^packet.Mask(c.Bits) != 0:
+			return fmt.Errorf("fib: change %d, %v/%d: host bits set; the prefix would be %v/%d",
+				i, c.Addr, c.Bits, c.Addr&packet.Mask(c.Bits), c.Bits)
+		case c.Value > MaxValue:
+			return fmt.Errorf("fib: change %d, %v/%d: value %d is above %d", i, c.Addr, c.Bits, c.Value, MaxValue)
+		}
+		short = short || c.Bits <= 8
+	}
+	t.work.dirtyLo, t.work.dirtyHi = 256, -1
+	for _, c := range changes {
+		switch {
+		case c.Bits <= 8:
+			t.setTop(c)
+		case c.Bits <= 16:
+			t.setShort(c)
+		default:
+			t.setLong(c)
+		}
+	}
+	if short && len(t.work.dirty) != 0 {
+		// Two words answer for an address here, that of its /8 and that of its
+		// /16. First everything is added and nothing taken away: an address
+		// then has either its old or its new route. So the words of the /8s may
+		// change, for they answer only where neither had a longer one.
+		t.publishSlots()
+	}
+	t.publishRegions()
+	t.purge()
+	t.publishSlots()
+	t.settle()
+	return nil
+}
+
+// setTop stores a route of at most 8 bits.
+func (t *Table) setTop(c Change) {
+	i := node(uint32(c.Addr>>24), c.Bits)
+	t.countChange(t.routes.top[i] != 0, c.Value != 0)
+	t.routes.top[i] = uint32(c.Value)
+	lo := int(c.Addr >> 24)
+	t.work.dirtyLo = min(t.work.dirtyLo, lo)
+	t.work.dirtyHi = max(t.work.dirtyHi, lo+1<<(8-c.Bits)-1)
+}
+
+// setShort stores a route of 9 to 16 bits.
+func (t *Table) setShort(c Change) {
+	r := t.region(c)
+	if r == nil {
+		return
+	}
+	i := node(uint32(c.Addr>>16), c.Bits-8)
+	old := r.short[i]
+	t.countChange(old != 0 && old&dying == 0, c.Value != 0)
+	switch {
+	case c.Value != 0:
+		if old == 0 {
+			r.count++
+		}
+		r.short[i] = uint32(c.Value)
+	case old == 0 || old&dying != 0:
+		return
+	default:
+		r.short[i] |= dying
+		t.work.dying = append(t.work.dying, dyingShort{uint8(c.Addr >> 24), uint16(i)})
+	}
+	first := uint32(c.Addr >> 16)
+	for s := first; s < first+1<<(16-c.Bits); s++ {
+		t.mark(s, &r.buckets[s&0xff])
+	}
+}
+
+// setLong stores a route of more than 16 bits.
+func (t *Table) setLong(c Change) {
+	r := t.region(c)
+	if r == nil {
+		return
+	}
+	s := uint32(c.Addr >> 16)
+	b := &r.buckets[s&0xff]
+	key := routeKey(c.Addr, c.Bits)
+	i, found := b.find(key)
+	alive := found && !b.routes[i].dying()
+	t.countChange(alive, c.Value != 0)
+	switch {
+	case c.Value != 0 && found:
+		b.routes[i] = makeRoute(key, c.Value)
+	case c.Value != 0:
+		b.insert(i, makeRoute(key, c.Value))
+		r.count++
+	case alive:
+		b.routes[i] |= route(dying)
+		b.dying = true
+	default:
+		return
+	}
+	b.touch(uint32(c.Addr&0xffff), c.Bits)
+	t.mark(s, b)
+}
+
+// region returns the region of a change, made if the change needs it.
+func (t *Table) region(c Change) *region {
+	at := &t.routes.regions[c.Addr>>24]
+	if *at == nil && c.Value != 0 {
+		*at = &region{}
+		t.routes.regionCount++
+	}
+	return *at
+}
+
+func (t *Table) countChange(before, after bool) {
+	if before != after {
+		if after {
+			t.routes.count++
+		} else {
+			t.routes.count--
+		}
+	}
+}
+
+func (t *Table) mark(s uint32, b *bucket) {
+	if !b.dirty {
+		b.dirty = true
+		t.work.dirty = append(t.work.dirty, uint16(s))
+	}
+}
+
+// purge drops the routes that the batch deleted.
+func (t *Table) purge() {
+	for _, d := range t.work.dying {
+		r := t.routes.regions[d.region]
+		if r.short[d.node]&dying != 0 { // else it was inserted again, or is listed twice
+			r.short[d.node] = 0
+			r.count--
+		}
+	}
+	t.work.dying = t.work.dying[:0]
+	for _, s := range t.work.dirty {
+		r := t.routes.regions[s>>8]
+		if b := &r.buckets[s&0xff]; b.dying {
+			r.count -= b.purge()
+		}
+	}
+}
+
+// publishRegions stores the words of the /8s whose best route changed.
+func (t *Table) publishRegions() {
+	if t.work.dirtyLo > t.work.dirtyHi {
+		return
+	}
+	h := t.head.Load()
+	t.changes.Add(1)
+	for i := t.work.dirtyLo; i <= t.work.dirtyHi; i++ {
+		v, _ := t.routes.top.best(uint32(i))
+		if old := h.regions[i]; uint32(old>>32) != v {
+			atomic.StoreUint64(&h.regions[i], uint64(v)<<32|uint64(uint32(old)))
+		}
+	}
+}
+
+// publishSlots rebuilds and stores every dirty /16.
+func (t *Table) publishSlots() {
+	if len(t.work.dirty) == 0 {
+		return
+	}
+	t.changes.Add(1)
+	for _, s := range t.work.dirty {
+		t.publishSlot(uint32(s))
+		if len(t.arena.unlinked) >= maxUnlinked {
+			t.arena.retire()
+		}
+	}
+	t.arena.retire()
+}
+
+// publishSlot brings one /16 up to date with a single store.
+func (t *Table) publishSlot(s uint32) {
+	r := t.routes.regions[s>>8]
+	b := &r.buckets[s&0xff]
+	h := t.head.Load()
+	page := uint32(h.regions[s>>8])
+	at := page + s&0xff
+	old := h.slots[at]
+	off := uint32(old)
+	if b.cells {
+		off = t.rebuild(b, off)
+		b.cells = b.dying // a second time only after the purge
+	}
+	v, _ := r.short.best(s)
+	word := uint64(v)<<32 | uint64(off)
+	if word == old {
+		return
+	}
+	h = t.head.Load() // the arena may have grown
+	if page == 0 {
+		h = t.arena.page(s >> 8)
+		at = uint32(h.regions[s>>8]) + s&0xff
+	}
+	atomic.StoreUint64(&h.slots[at], word)
+}
+
+// rebuild places a block that differs from the one at off in the bucket's dirty
+// cells, and unlinks that one. It returns 0 when nothing is left.
+func (t *Table) rebuild(b *bucket, off uint32) uint32 {
+	w := &t.work
+	expand(t.head.Load().blocks, off, &w.cells)
+	for c := int(b.lo); c <= int(b.hi); c++ {
+		if w.cells[c]&link != 0 {
+			t.arena.unlink(w.cells[c] &^ link)
+		}
+		w.cells[c] = 0
+	}
+	t.arena.unlink(off)
+	t.paint(b)
+	block := compress(&w.cells, &w.block)
+	if len(block) == headerWords+1 && block[headerWords] == 0 {
+		return 0
+	}
+	return t.arena.place(block)
+}
+
+// paint writes the bucket's routes over its dirty cells.
+func (t *Table) paint(b *bucket) {
+	w := &t.work
+	lo, hi := uint32(b.lo), uint32(b.hi)
+	i, _ := b.find(lo << 8 << 6)
+	// Routes that start before the first dirty cell and reach it.
+	for length := 17; length <= 24 && i > 0; length++ {
+		low := lo << 8 &^ (1<<(32-length) - 1)
+		if low == lo<<8 {
+			break // this one, and longer ones, come in their order below
+		}
+		if j, found := b.find(low<<6 | uint32(length)); found {
+			fill(&w.cells, lo, min(hi, low>>8+1<<(24-length)-1), b.routes[j].value())
+		}
+	}
+	for i < len(b.routes) && b.routes[i].low()>>8 <= hi {
+		r := b.routes[i]
+		c := r.low() >> 8
+		if n := r.length(); n <= 24 {
+			fill(&w.cells, c, min(hi, c+1<<(24-n)-1), r.value())
+			i++
+			continue
+		}
+		end := i + 1
+		for end < len(b.routes) && b.routes[end].low()>>8 == c {
+			end++
+		}
+		w.cells[c] = t.deepen(w.cells[c], b.routes[i:end])
+		i = end
+	}
+}
+
+// deepen returns the entry for a /24 with longer routes inside, which are in
+// order: a link to a block, or a value if they all agree.
+func (t *Table) deepen(cover uint32, routes []route) uint32 {
+	w := &t.work
+	fill(&w.deep, 0, cells-1, cover)
+	for _, r := range routes {
+		c := r.low() & 0xff
+		fill(&w.deep, c, c+1<<(32-r.length())-1, r.value())
+	}
+	block := compress(&w.deep, &w.block)
+	if len(block) == headerWords+1 {
+		return block[headerWords]
+	}
+	return link | t.arena.place(block)
+}
+
+func fill(to *[cells]uint32, lo, hi, v uint32) {
+	part := to[lo : hi+1]
+	for i := range part {
+		part[i] = v
+	}
+}
+
+// settle ends a batch: it forgets the marks, lets go of empty regions, and
+// compacts the arena when too much of it is unused.
+func (t *Table) settle() {
+	for _, s := range t.work.dirty {
+		r := t.routes.regions[s>>8]
+		if r == nil {
+			continue
+		}
+		b := &r.buckets[s&0xff]
+		b.dirty, b.cells = false, false
+		if r.count == 0 {
+			t.routes.regions[s>>8] = nil
+			t.routes.regionCount--
+		}
+	}
+	t.work.dirty = t.work.dirty[:0]
+	if cap(t.work.dirty) > 4096 {
+		t.work.dirty = nil
+	}
+	if waste, total := t.arena.wasted(); waste > minWaste && waste > total/4 {
+		t.arena.compact()
+	}
+}
