@@ -101,10 +101,17 @@ func (m *Machine) roomToAsk() bool {
 
 // roomToLearn makes room for a station that was heard.
 func (m *Machine) roomToLearn() bool {
-	if m.resolved() < m.cfg.MaxNeighbors-m.cfg.MaxUnresolved {
+	if m.resolved() >= m.cfg.MaxNeighbors-m.cfg.MaxUnresolved {
+		return m.evict(m.lists[StateStale].oldest)
+	}
+	if m.unresolved()+m.resolved() < m.cfg.MaxNeighbors {
 		return true
 	}
-	return m.evict(m.lists[StateStale].oldest)
+	// Many resolved ones have failed at once and sit in the budget of the others.
+	if m.lists[StateFailed].oldest != nil {
+		return m.evict(m.lists[StateFailed].oldest)
+	}
+	return m.evict(m.lists[StateIncomplete].oldest)
 }
 
 // trim takes back the room that n, now resolved, has taken from the unresolved ones.
