@@ -4,11 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os"
 	"os/exec"
-	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,13 @@ import (
 	"vrouterd/internal/packet"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if text := os.Getenv(childSpec); text != "" {
+		child(text)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // lab is a network namespace of one test.
 type lab struct {
@@ -56,30 +63,26 @@ func (l lab) ip(words string) string {
 
 // link is what `ip -d -j link` tells of one device.
 type link struct {
-	Name     string   `json:"ifname"`
-	Flags    []string `json:"flags"`
-	MTU      int      `json:"mtu"`
-	Master   string   `json:"master"`
-	State    string   `json:"operstate"`
-	MAC      string   `json:"address"`
-	Queue    int      `json:"txqlen"`
-	Alias    string   `json:"ifalias"`
-	AddrMode string   `json:"inet6_addr_gen_mode"`
-	Info     struct {
+	Name        string   `json:"ifname"`
+	Index       int      `json:"ifindex"`
+	Flags       []string `json:"flags"`
+	MTU         int      `json:"mtu"`
+	Master      string   `json:"master"`
+	Promiscuity int      `json:"promiscuity"`
+	MAC         string   `json:"address"`
+	Queue       int      `json:"txqlen"`
+	Alias       string   `json:"ifalias"`
+	AddrMode    string   `json:"inet6_addr_gen_mode"`
+	Info        struct {
 		Kind string `json:"info_kind"`
 	} `json:"linkinfo"`
 }
 
 func (k link) has(flag string) bool {
-	for _, f := range k.Flags {
-		if f == flag {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(k.Flags, flag)
 }
 
-// links is every device of the namespace but lo, by name.
+// links is every device of the namespace, by name.
 func (l lab) links() map[string]link {
 	l.t.Helper()
 	var list []link
@@ -88,21 +91,30 @@ func (l lab) links() map[string]link {
 	}
 	byName := map[string]link{}
 	for _, k := range list {
-		if k.Name != "lo" {
-			byName[k.Name] = k
-		}
+		byName[k.Name] = k
 	}
 	return byName
 }
 
-// picture is all of the namespace that a port may touch, for comparing before and after.
+// picture is all of the namespace that a port may touch, for comparing before and
+// after. Carrier is not part of it: the kernel tells of that with up to a second of delay.
 func (l lab) picture() string {
 	l.t.Helper()
+	all := l.links()
 	var b strings.Builder
-	// The kernel tells of carrier with up to a second of delay: not part of the picture.
-	b.WriteString(regexp.MustCompile(`NO-CARRIER,|,LOWER_UP|,M-DOWN|state \w+`).ReplaceAllString(l.ip("-o -d link show"), ""))
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		k := all[name]
+		fmt.Fprintf(&b, "%d %s %s up=%v mtu=%d master=%q mac=%s queue=%d alias=%q promiscuity=%d\n",
+			k.Index, k.Name, k.Info.Kind, k.has("UP"), k.MTU, k.Master, k.MAC, k.Queue, k.Alias, k.Promiscuity)
+	}
 	b.WriteString(l.ip("-o -4 addr show") + l.ip("route show"))
 	return b.String()
+}
+
+// nic makes a device that stands for a network card.
+func (l lab) nic(name string) {
+	l.t.Helper()
+	l.ip("link add " + name + " type veth peer name far-" + name)
 }
 
 // spec of a plain TAP port that is the namespace's eth0.
