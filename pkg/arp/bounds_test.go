@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -164,7 +165,8 @@ func FuzzEvents(f *testing.F) {
 	})
 }
 
-func play(t *testing.T, seed uint64, script []byte) (record string) {
+func play(t *testing.T, seed uint64, script []byte) string {
+	var record strings.Builder
 	c := Config{MaxNeighbors: 12, MaxUnresolved: 4, MaxWaitingPackets: 3, MaxWaitingBytes: 400, RequestRate: 20, RequestBurst: 4, StaleHold: time.Minute}
 	m := New(c, rand.New(rand.NewPCG(seed, 0)))
 	now := start
@@ -180,7 +182,7 @@ func play(t *testing.T, seed uint64, script []byte) (record string) {
 		}
 		actions := m.Step(now, ev)
 		for _, act := range actions {
-			record += line(act) + "\n"
+			record.WriteString(line(act) + "\n")
 			back := func(ws ...Waiting) {
 				for _, w := range ws {
 					id := w.(numbered).id
@@ -220,7 +222,7 @@ func play(t *testing.T, seed uint64, script []byte) (record string) {
 		}
 		check(t, m, held)
 	}
-	return record
+	return record.String()
 }
 
 type numbered struct{ id, size int }
