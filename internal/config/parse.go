@@ -4,16 +4,24 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // Parse reads and validates a configuration. filename stands in the errors
 // and, without its directory and extension, is the instance's name when the text gives
 // none; the file is not opened. The error, when there is one, is [Errors].
 func Parse(filename string, source []byte) (*Config, error) {
-	root, err := readSource(filename, source)
+	document, err := readSource(filename, source)
 	if err != nil {
 		return nil, err
 	}
+	return parseDocument(filename, document)
+}
+
+// parseDocument validates what readSource has read.
+func parseDocument(filename string, document *yaml.Node) (*Config, error) {
+	root := document.Content[0]
 	d := &decoder{file: filename}
 	raw := &rawConfig{root: root}
 	readMapping(d, "a configuration", root, tables().top, raw)

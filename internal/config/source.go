@@ -17,7 +17,7 @@ import (
 // thousand routes need a tenth of it.
 const MaxSize = 16 << 20
 
-// readSource returns the root mapping of the only document in source.
+// readSource returns the only document in source; its first child is the root mapping.
 func readSource(file string, source []byte) (*yaml.Node, error) {
 	if len(source) > MaxSize {
 		return nil, Errors{tooLarge(file, int64(len(source)))}
@@ -52,7 +52,7 @@ func readSource(file string, source []byte) (*yaml.Node, error) {
 		return nil, Errors{{file, root.Line, root.Column, fmt.Sprintf(
 			"a configuration is a mapping of keys such as `name:` and `ports:`, not %s", kindName(root))}}
 	}
-	return root, nil
+	return &document, nil
 }
 
 func tooLarge(file string, size int64) Error {
