@@ -101,7 +101,7 @@ func (d *Device) makeBridge(spec Spec) (netlink.Link, error) {
 	}
 	_ = d.ns.handle.LinkSetIP6AddrGenMode(link, nl.IN6_ADDR_GEN_MODE_NONE) // refused without IPv6
 	if err := d.ns.handle.LinkSetAlias(link, aliasPrefix+spec.Instance); err != nil {
-		return nil, errors.Join(err, d.ns.handle.LinkDel(link))
+		return nil, together(err, d.ns.handle.LinkDel(link))
 	}
 	return link, nil
 }
@@ -117,10 +117,15 @@ func (d *Device) setMembers(spec Spec) error {
 		errs = append(errs, d.putBack(m))
 		return true
 	})
-	for _, name := range spec.Members {
-		errs = append(errs, d.moveIn(spec, name))
+	if err := together(errs...); err != nil {
+		return fmt.Errorf("port %s: %w", spec.Name, err)
 	}
-	return errors.Join(errs...)
+	for _, name := range spec.Members {
+		if err := d.moveIn(spec, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // moveIn makes the device a member of the bridge and remembers where it was.
@@ -213,7 +218,7 @@ func (d *Device) leaveBridge(exists bool) error {
 	}
 	errs = append(errs, d.removeBridge())
 	d.seat = nil
-	return errors.Join(errs...)
+	return together(errs...)
 }
 
 // removeBridge deletes the bridge if a vrouterd made it and nobody is left in it.

@@ -222,11 +222,78 @@ func child(text string) {
 	}
 	d, err := Open(spec)
 	if err != nil {
-		panic(err)
+		os.Stdout.WriteString(err.Error() + "\n")
+		return
 	}
 	os.Stdout.WriteString("open\n")
 	os.Stdin.Read(make([]byte, 1)) // for ever: the parent kills
 	d.Close()
+}
+
+// startChild runs the command, which ends with the test binary, as a router with that
+// port until the end of the test, and returns its first words.
+func startChild(t *testing.T, spec Spec, command ...string) (*exec.Cmd, string) {
+	t.Helper()
+	text, err := json.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := exec.Command(command[0], command[1:]...)
+	run.Env = append(os.Environ(), childSpec+"="+string(text))
+	run.Stderr = os.Stderr
+	stdin, err := run.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := run.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stdin.Close()
+		run.Process.Kill()
+		run.Wait()
+	})
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the other router said nothing: %v", err)
+	}
+	return run, strings.TrimSpace(line)
+}
+
+// TestPortInTheDaemonsOwnNamespace runs a daemon whose own namespace is the lab.
+func TestPortInTheDaemonsOwnNamespace(t *testing.T) {
+	l := newLab(t)
+	l.nic("up0")
+	l.ip("addr add 10.7.0.2/24 dev up0")
+	l.ip("link set up0 up")
+	daemon := []string{"ip", "netns", "exec", l.name, os.Args[0]}
+	before := l.picture()
+	spec := l.spec()
+	spec.Netns, spec.Host = "", l.host()
+	l.ip("route add default via 10.7.0.1 dev up0")
+	_, said := startChild(t, spec, daemon...)
+	for _, word := range []string{"10.1.0.1", "the daemon's own namespace already has (default via 10.7.0.1 dev up0)", "`netns`"} {
+		if !strings.Contains(said, word) {
+			t.Errorf("%q does not say %q", said, word)
+		}
+	}
+	l.ip("route del default")
+	if after := l.picture(); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+	if _, said = startChild(t, spec, daemon...); said != "open" {
+		t.Fatalf("the daemon said %q", said)
+	}
+	if got := l.ip("route show default"); !strings.Contains(got, "via 10.1.0.1 dev eth0") {
+		t.Errorf("default route: %q", got)
+	}
+	if l.links()["lo"].has("UP") {
+		t.Error("lo of the daemon's own namespace is not the port's business")
+	}
 }
 
 func TestWhatAKilledRunLeftIsTakenOver(t *testing.T) {
@@ -236,33 +303,14 @@ func TestWhatAKilledRunLeftIsTakenOver(t *testing.T) {
 	before := l.picture()
 	spec := l.spec()
 	spec.Bridge, spec.Members = "br0", []string{"nic0"}
-	text, err := json.Marshal(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	run := exec.Command(os.Args[0])
-	run.Env = append(os.Environ(), childSpec+"="+string(text))
-	run.Stderr = os.Stderr
-	stdin, err := run.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stdin.Close()
-	stdout, err := run.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := run.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "open\n" {
-		t.Fatalf("the other router said %q, %v", line, err)
+	run, said := startChild(t, spec, os.Args[0])
+	if said != "open" {
+		t.Fatalf("the other router said %q", said)
 	}
 	if text := l.refuse(spec, ErrDeviceBusy); !strings.Contains(text, "another process") {
 		t.Errorf("%q", text)
 	}
 	run.Process.Kill()
-	run.Wait()
 	eventually(t, 5*time.Second, "the device died with its router", func() bool { _, ok := l.links()["eth0"]; return !ok })
 	if l.links()["nic0"].Master != "br0" {
 		t.Fatal("expected the bridge and its member to be left by a kill")

@@ -300,7 +300,7 @@ func (d *Device) Update(spec Spec) (changed []string, err error) {
 	}
 	if err := d.converge(spec); err != nil {
 		if back := d.converge(d.spec); back != nil {
-			err = errors.Join(err, fmt.Errorf("port %s: going back to the settings before: %w", spec.Name, back))
+			err = together(err, fmt.Errorf("port %s: going back to the settings before: %w", spec.Name, back))
 		}
 		return nil, err
 	}
@@ -334,7 +334,7 @@ func (d *Device) Close() error {
 		d.queue.fd = -1
 	}
 	d.ns.close()
-	if err := errors.Join(errs...); err != nil {
+	if err := together(errs...); err != nil {
 		return fmt.Errorf("port %s: closing device %s: %w", d.spec.Name, d.spec.Device, err)
 	}
 	return nil

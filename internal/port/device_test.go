@@ -125,6 +125,38 @@ func TestOffloadHandsOverPartialChecksumsAndTrains(t *testing.T) {
 	}
 }
 
+// TestTrainOfDatagramsArrivesWhole sends five datagrams with one call (UDP_SEGMENT).
+func TestTrainOfDatagramsArrivesWhole(t *testing.T) {
+	l := newLab(t)
+	spec := l.spec()
+	spec.TUN, spec.MAC, spec.Offload, spec.Host = true, packet.MAC{}, true, l.host()
+	d := l.open(spec)
+	err := d.ns.do(func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, 1000); err != nil {
+			return err
+		}
+		return unix.Sendto(fd, make([]byte, 5000), 0, &unix.SockaddrInet4{Port: 7, Addr: [4]byte{10, 9, 9, 9}})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := receive(t, d, func(f []byte) bool {
+		return len(f) > packet.VnetLen+20 && f[packet.VnetLen]>>4 == 4 && f[packet.VnetLen+9] == 17
+	})
+	v, whole := packet.ParseVnet(got), packet.VnetLen+20+8+5000
+	switch {
+	case d.USO() && (len(got) != whole || v.GSOType != packet.GSOUDPL4 || v.GSOSize != 1000):
+		t.Errorf("with USO: %d octets, %+v; expected %d as trains of 1000", len(got), v, whole)
+	case !d.USO() && (len(got) != packet.VnetLen+20+8+1000 || v.IsSuper()):
+		t.Errorf("without USO: %d octets, %+v; expected single datagrams", len(got), v)
+	}
+}
+
 func TestKernelEndIsConfiguredAsSpecified(t *testing.T) {
 	l := newLab(t)
 	spec := l.spec()

@@ -1,6 +1,10 @@
 package port
 
-import "errors"
+import (
+	"errors"
+	"slices"
+	"strings"
+)
 
 // Kinds of failure that a caller tells apart with errors.Is. The message of the
 // error that carries one is a whole sentence with the place and the cure.
@@ -42,4 +46,29 @@ func (f *fault) Unwrap() []error {
 		return []error{f.kind}
 	}
 	return []error{f.kind, f.cause}
+}
+
+// failures are the errors of steps that were all tried; in a log they are one line.
+type failures []error
+
+func (f failures) Error() string {
+	texts := make([]string, len(f))
+	for i, err := range f {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (f failures) Unwrap() []error { return f }
+
+// together makes one error of those that are not nil; nil if none is left.
+func together(errs ...error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	}
+	return failures(errs)
 }

@@ -89,7 +89,7 @@ func (d *Device) dropAddresses(keep []netip.Prefix) error {
 		}
 		return true
 	})
-	return errors.Join(errs...)
+	return together(errs...)
 }
 
 // addGateway sets the default route of a lab host. Another default route is never
@@ -178,7 +178,7 @@ func (d *Device) clearHost(exists bool) error {
 		errs = append(errs, d.dropAddresses(nil))
 	}
 	d.host = nil
-	return errors.Join(errs...)
+	return together(errs...)
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {
