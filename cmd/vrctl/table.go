@@ -1,0 +1,190 @@
+package main
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// style of a piece of text on a terminal: the parameters of an SGR sequence.
+type style string
+
+const (
+	plain  style = ""
+	bold   style = "1"
+	dim    style = "2"
+	red    style = "31"
+	green  style = "32"
+	yellow style = "33"
+	cyan   style = "36"
+)
+
+func (s screen) paint(st style, text string) string {
+	if !s.color || st == plain || text == "" {
+		return text
+	}
+	return "\x1b[" + string(st) + "m" + text + "\x1b[0m"
+}
+
+// column of a table.
+type column struct {
+	title    string
+	right    bool // for numbers
+	optional bool // left out when no row has anything to say in it
+	flexible bool // gives way when the terminal is narrow
+}
+
+// cell of a row.
+type cell struct {
+	text  string
+	style style
+}
+
+func text(s string) cell { return cell{text: s} }
+
+// table is drawn in columns as wide as their content, two spaces apart.
+type table struct {
+	columns []column
+	rows    []row
+	empty   string // the sentence for no rows
+}
+
+type row struct {
+	cells []cell
+	note  string // a line of its own below: why something is as it is
+}
+
+func (t *table) add(cells ...cell)              { t.rows = append(t.rows, row{cells: cells}) }
+func (t *table) note(s string)                  { t.rows[len(t.rows)-1].note = s }
+func width(s string) int                        { return utf8.RuneCountInString(s) }
+func newTable(empty string, c ...column) *table { return &table{columns: c, empty: empty} }
+
+const gap = 2
+
+// draw the table for a screen.
+func (t *table) draw(s screen) string {
+	if len(t.rows) == 0 {
+		return ""
+	}
+	widths := t.widths(s)
+	var b strings.Builder
+	titles := make([]cell, len(t.columns))
+	for i, c := range t.columns {
+		titles[i] = cell{c.title, bold}
+	}
+	t.line(&b, s, titles, widths)
+	for _, r := range t.rows {
+		t.line(&b, s, r.cells, widths)
+		if r.note != "" {
+			note := cut("   └ "+r.note, s.width)
+			b.WriteString(s.paint(dim, note) + "\n")
+		}
+	}
+	return b.String()
+}
+
+// widths of the columns; -1 for one that is left out.
+func (t *table) widths(s screen) []int {
+	widths := make([]int, len(t.columns))
+	for i, c := range t.columns {
+		said := false
+		for _, r := range t.rows {
+			widths[i] = max(widths[i], width(r.cells[i].text))
+			said = said || r.cells[i].text != ""
+		}
+		if c.optional && !said {
+			widths[i] = -1
+			continue
+		}
+		widths[i] = max(widths[i], width(c.title))
+	}
+	if s.width == 0 {
+		return widths
+	}
+	total := -gap
+	for _, w := range widths {
+		if w >= 0 {
+			total += w + gap
+		}
+	}
+	for i, c := range t.columns {
+		if c.flexible && total > s.width && widths[i] > 0 {
+			less := min(total-s.width, max(widths[i]-12, 0))
+			widths[i] -= less
+			total -= less
+		}
+	}
+	return widths
+}
+
+func (t *table) line(b *strings.Builder, s screen, cells []cell, widths []int) {
+	last := 0
+	for i := range cells {
+		if widths[i] >= 0 && (cells[i].text != "" || t.columns[i].right) {
+			last = i
+		}
+	}
+	room, begun := s.width, false
+	for i, c := range cells[:last+1] {
+		if widths[i] < 0 {
+			continue
+		}
+		if begun {
+			b.WriteString(strings.Repeat(" ", gap))
+			room -= gap
+		}
+		begun = true
+		if s.width > 0 && room <= 0 {
+			break
+		}
+		shown := cut(c.text, widths[i])
+		if s.width > 0 {
+			shown = cut(shown, room)
+		}
+		pad := max(widths[i]-width(shown), 0)
+		if s.width > 0 {
+			pad = min(pad, max(room-width(shown), 0))
+		}
+		room -= width(shown) + pad
+		blank := strings.Repeat(" ", pad)
+		switch {
+		case t.columns[i].right:
+			b.WriteString(blank + s.paint(c.style, shown))
+		case i == last:
+			b.WriteString(s.paint(c.style, shown))
+		default:
+			b.WriteString(s.paint(c.style, shown) + blank)
+		}
+	}
+	b.WriteString("\n")
+}
+
+// cut s to w runes, the last of them a sign that more was there; 0 is no limit.
+func cut(s string, w int) string {
+	if w <= 0 || width(s) <= w {
+		return s
+	}
+	return string([]rune(s)[:w-1]) + "…"
+}
+
+// block is a list of names and what they are, for one thing rather than many.
+type block struct{ rows [][2]cell }
+
+func (b *block) add(name string, value cell) {
+	if value.text != "" {
+		b.rows = append(b.rows, [2]cell{{name, dim}, value})
+	}
+}
+
+func (b *block) draw(s screen) string {
+	wide := 0
+	for _, r := range b.rows {
+		wide = max(wide, width(r[0].text))
+	}
+	var out strings.Builder
+	for _, r := range b.rows {
+		out.WriteString(s.paint(r[0].style, r[0].text))
+		out.WriteString(strings.Repeat(" ", wide-width(r[0].text)+gap))
+		out.WriteString(s.paint(r[1].style, r[1].text) + "\n")
+	}
+	return out.String()
+}
