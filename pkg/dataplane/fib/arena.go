@@ -8,12 +8,12 @@ import (
 
 const (
 	pageSlots = 256
-	maxPages  = 257
+	maxPages  = 1025
 
 	// Room that the arena gains at least when it is full, and spare room that is
-	// never worth a compaction, in words of 4 bytes.
-	minGrowth = 1024
-	minWaste  = 4096
+	// never worth a compaction, in words of 8 bytes.
+	minGrowth = 512
+	minWaste  = 2048
 
 	// Unlinked blocks wait for a common grace period, but no more than this
 	// many, so that a large batch can reuse its own garbage.
@@ -26,55 +26,64 @@ type arena struct {
 	table  *Table
 	domain *rcu.Domain
 
-	used  uint32 // words below this one have been given out at some time
-	live  uint32 // words of blocks that are linked, or about to be
-	pages uint32 // pages of slots in use, page 0 included
+	used  uint32           // words below this one have been given out at some time
+	live  uint32           // words of blocks that are linked, or about to be
+	pages uint32           // pages of slots given out, page 0 included
+	inUse [maxPages]uint16 // by page: slots that are not 0
+	empty uint32           // pages without such slots, page 0 not counted
 
-	free     [cells + 1]uint32 // by number of runs: the first free block; its first word is the next one
-	unlinked []span            // unlinked, grace period not yet begun
-	pending  []retired         // oldest first, waiting for their grace period
-	first    int               // index of the oldest in pending
+	free     [maxWords + 1]uint32 // by size: the first free block; its first word is the next one
+	unlinked []span               // unlinked, grace period not yet begun
+	pending  []retired            // oldest first, waiting for their grace period
+	first    int                  // index of the oldest in pending
 }
 
-// span is a block: where it is and how many runs it has.
-type span struct{ off, runs uint32 }
+// span is a block or a quad: where it is and how many words it has.
+type span struct{ off, words uint32 }
 
 type retired struct {
 	span
 	token rcu.Token
 }
 
-// place stores a new block, header included, and returns its offset. Nobody
-// sees it until it is linked.
-func (a *arena) place(block []uint32) uint32 {
-	n := uint32(len(block)) - headerWords
+// place stores a new block or quad and returns its offset. Nobody sees it until
+// it is linked.
+func (a *arena) place(block []uint64) uint32 {
+	n := uint32(len(block))
 	if a.free[n] == 0 && len(a.pending) != 0 {
 		a.reclaim()
 	}
 	off := a.free[n]
 	h := a.table.head.Load()
 	if off != 0 {
-		a.free[n] = h.blocks[off]
+		a.free[n] = uint32(h.blocks[off])
 	} else {
-		if int(a.used)+len(block) > len(h.blocks) {
-			h = a.grow(len(block))
+		if a.used+n > uint32(len(h.blocks)) {
+			h = a.grow(n)
 		}
 		off = a.used
-		a.used += uint32(len(block))
+		a.used += n
 	}
 	copy(h.blocks[off:], block)
-	a.live += uint32(len(block))
+	a.live += n
 	return off
 }
 
 // unlink notes a block that the next store takes out of readers' sight.
-func (a *arena) unlink(off uint32) {
-	if off == 0 {
-		return // block 0 is everyone's
+func (a *arena) unlink(off, words uint32) {
+	a.unlinked = append(a.unlinked, span{off, words})
+	a.live -= words
+}
+
+// unlinkQuad does so for a quad and what it links to.
+func (a *arena) unlinkQuad(off uint32) {
+	blocks := a.table.head.Load().blocks
+	for i := range uint32(4) {
+		if e := quadEntry(blocks, off, i); e&link != 0 {
+			a.unlink(e&^link, words(blocks, e&^link))
+		}
 	}
-	n := runs(a.table.head.Load().blocks, off)
-	a.unlinked = append(a.unlinked, span{off, n})
-	a.live -= n + headerWords
+	a.unlink(off, quadWords)
 }
 
 // retire begins the grace period of what has been unlinked. It is called when
@@ -100,8 +109,8 @@ func (a *arena) reclaim() {
 			break
 		}
 		passed = p.token
-		blocks[p.off] = a.free[p.runs]
-		a.free[p.runs] = p.off
+		blocks[p.off] = uint64(a.free[p.words])
+		a.free[p.words] = p.off
 		a.first++
 	}
 	if a.first*2 >= len(a.pending) {
@@ -112,46 +121,55 @@ func (a *arena) reclaim() {
 
 // grow publishes a head whose arena has room for n more words. Every offset
 // stays what it was.
-func (a *arena) grow(n int) *head {
+func (a *arena) grow(n uint32) *head {
 	old := a.table.head.Load()
-	blocks := make([]uint32, len(old.blocks)+max(n, len(old.blocks)/8, minGrowth))
+	blocks := make([]uint64, len(old.blocks)+max(int(n), len(old.blocks)/8, minGrowth))
 	copy(blocks, old.blocks[:a.used])
-	return a.publish(old.slots, blocks)
+	return a.publish(len(old.slots), blocks)
 }
 
-// page attaches a page of empty slots to a region that has none.
-func (a *arena) page(region uint32) *head {
+// attach gives a /10 a page of empty slots.
+func (a *arena) attach(i uint32) *head {
 	h := a.table.head.Load()
 	if int(a.pages)*pageSlots == len(h.slots) {
-		n := min(a.pages+max(1, a.pages/2), maxPages)
-		h = a.publish(make([]uint64, n*pageSlots), h.blocks)
+		n := min(a.pages+max(1, a.pages/4), maxPages)
+		h = a.publish(int(n)*pageSlots, h.blocks)
 	}
 	// The page is all zero, so no answer changes yet.
-	atomic.StoreUint64(&h.regions[region], h.regions[region]|uint64(a.pages*pageSlots))
+	atomic.StoreUint32(&h.pages[i], a.pages*pageSlots)
 	a.pages++
+	a.empty++
 	return h
 }
 
-// publish makes a new head the current one. Readers that are still on the old
-// one see it frozen, for later stores go to the new one; that is why slots and
-// regions are copied even where only the blocks moved.
-func (a *arena) publish(slots []uint64, blocks []uint32) *head {
-	old := a.table.head.Load()
-	h := &head{regions: old.regions, slots: slots, blocks: blocks}
-	if len(slots) == len(old.slots) {
-		h.slots = make([]uint64, len(slots))
+// count notes that a slot of a page has become other than 0, or 0 again.
+func (a *arena) count(page uint32, filled bool) {
+	n := &a.inUse[page/pageSlots]
+	if filled {
+		if *n++; *n == 1 {
+			a.empty--
+		}
+	} else if *n--; *n == 0 {
+		a.empty++
 	}
+}
+
+// publish makes a new head the current one. Readers that are still on the old
+// one see it frozen, for later stores go to the new one; that is why the slots
+// are copied even where only the blocks moved.
+func (a *arena) publish(slots int, blocks []uint64) *head {
+	old := a.table.head.Load()
+	h := &head{pages: old.pages, short: old.short, slots: make([]uint64, slots), blocks: blocks}
 	copy(h.slots, old.slots)
 	a.table.head.Store(h)
 	return h
 }
 
-// wasted is the room that a compaction would win, in words.
+// wasted is the room that a compaction would win, and all there is, in words.
 func (a *arena) wasted() (waste, total int) {
 	h := a.table.head.Load()
-	pages := 1 + a.table.routes.regionCount
-	waste = len(h.blocks) - int(a.live) + 2*(len(h.slots)-pages*pageSlots)
-	return waste, len(h.blocks) + 2*len(h.slots)
+	waste = len(h.blocks) - int(a.live) + len(h.slots) - int(a.pages-a.empty)*pageSlots
+	return waste, len(h.blocks) + len(h.slots)
 }
 
 // compact moves everything that is alive to a new head without holes, in
@@ -159,44 +177,69 @@ func (a *arena) wasted() (waste, total int) {
 // collector; nothing in it is reused, so it needs no grace period.
 func (a *arena) compact() {
 	old := a.table.head.Load()
-	h := &head{
-		slots:  make([]uint64, (1+a.table.routes.regionCount)*pageSlots),
-		blocks: make([]uint32, int(a.live)+int(a.live)/16+minGrowth/4),
-	}
-	copy(h.blocks, emptyBlock())
-	used := uint32(headerWords + 1)
-	move := func(off uint32) uint32 {
-		size := headerWords + runs(old.blocks, off)
-		to := used
-		copy(h.blocks[to:], old.blocks[off:off+size])
-		used += size
-		return to
-	}
+	c := compaction{from: old.blocks, to: make([]uint64, int(a.live)+int(a.live)/16+minGrowth/4)}
+	c.used = uint32(copy(c.to, emptyBlock[:]))
+	h := &head{short: old.short, slots: make([]uint64, pageSlots, len(old.slots)), blocks: c.to}
+	var inUse [maxPages]uint16
 	pages := uint32(1)
-	for i, region := range old.regions {
-		h.regions[i] = region >> 32 << 32
-		if a.table.routes.regions[i] == nil {
+	for i, page := range old.pages {
+		if a.inUse[page/pageSlots] == 0 {
 			continue
 		}
-		h.regions[i] |= uint64(pages * pageSlots)
-		from := old.slots[uint32(region):][:pageSlots]
-		to := h.slots[pages*pageSlots:][:pageSlots]
+		h.pages[i] = pages * pageSlots
+		inUse[pages] = a.inUse[page/pageSlots]
 		pages++
-		for j, slot := range from {
-			off := uint32(slot)
-			if off != 0 {
-				off = move(off)
-				for k := range runs(h.blocks, off) {
-					if e := &h.blocks[off+headerWords+k]; *e&link != 0 {
-						*e = link | move(*e&^link)
-					}
-				}
-			}
-			to[j] = slot>>32<<32 | uint64(off)
+		for _, slot := range old.slots[page:][:pageSlots] {
+			h.slots = append(h.slots, slot>>32<<32|uint64(c.block(uint32(slot))))
 		}
 	}
-	a.used, a.pages = used, pages
+	h.slots = append(make([]uint64, 0, len(h.slots)), h.slots...)
+	a.used, a.pages, a.empty, a.inUse = c.used, pages, 0, inUse
 	clear(a.free[:])
 	a.unlinked, a.pending, a.first = nil, nil, 0
 	a.table.head.Store(h)
+}
+
+// compaction copies blocks from one arena to another.
+type compaction struct {
+	from, to []uint64
+	used     uint32
+}
+
+// move copies n words as they are.
+func (c *compaction) move(off, n uint32) uint32 {
+	to := c.used
+	c.used += uint32(copy(c.to[to:], c.from[off:off+n]))
+	return to
+}
+
+// block moves the block of a slot and everything below it.
+func (c *compaction) block(off uint32) uint32 {
+	if off == 0 {
+		return 0
+	}
+	n := words(c.from, off)
+	to := c.move(off, n)
+	for i := to + 1; i < to+n; i++ {
+		c.to[i] = c.links(c.to[i], c.quad)
+	}
+	return to
+}
+
+func (c *compaction) quad(off uint32) uint32 {
+	to := c.move(off, quadWords)
+	for i := to; i < to+quadWords; i++ {
+		c.to[i] = c.links(c.to[i], func(off uint32) uint32 { return c.move(off, words(c.from, off)) })
+	}
+	return to
+}
+
+// links replaces the links among the two entries of a word.
+func (c *compaction) links(word uint64, move func(uint32) uint32) uint64 {
+	for shift := 0; shift < 64; shift += 32 {
+		if e := uint32(word >> shift); e&link != 0 {
+			word = word&^(0xffffffff<<shift) | uint64(link|move(e&^link))<<shift
+		}
+	}
+	return word
 }

@@ -95,7 +95,6 @@ func BenchmarkLookup(b *testing.B) {
 	routes := fullTable(b)
 	random, zipf := randomAddrs(routes), zipfAddrs(routes)
 	table, d := load(b, routes)
-	hops, dHops := load(b, fewHops(routes))
 	bartTable := fillBart(new(bart.Table[Value]), routes)
 	bartFast := fillBart(new(bart.Fast[Value]), routes)
 	for _, set := range []struct {
@@ -103,7 +102,6 @@ func BenchmarkLookup(b *testing.B) {
 		addrs []packet.Addr
 	}{{"random", random}, {"zipf", zipf}} {
 		b.Run(set.name+"/fib", func(b *testing.B) { benchFIB(b, table, d, set.addrs) })
-		b.Run(set.name+"/fib-64-hops", func(b *testing.B) { benchFIB(b, hops, dHops, set.addrs) })
 		b.Run(set.name+"/fib-chained", func(b *testing.B) { benchFIBChained(b, table, set.addrs) })
 		b.Run(set.name+"/bart.Table", func(b *testing.B) { benchBart(b, bartTable, set.addrs) })
 		b.Run(set.name+"/bart.Fast", func(b *testing.B) { benchBart(b, bartFast, set.addrs) })

@@ -2,75 +2,84 @@ package fib
 
 import "math/bits"
 
-// A block splits a prefix by its next 8 bits. Its 256 cells are stored as
-// runs of equal entries:
+// A block splits a prefix by its next 6 bits. Its 64 cells are stored as runs of
+// equal entries:
 //
-//	words 0..15   a word for each 16 cells: the low half has a bit set for every
-//	              cell where a run starts; the high half is the index in the block
-//	              of the word before the group's first new run
-//	words 16..    an entry for each run
+//	word 0    a bit set for every cell where a run starts (cell 0 is the lowest bit)
+//	word 1..  the entry of each run, 32 bits, two a word, the lower half first
 //
-// so that the entry of a cell is found with one load of the header, a
-// population count and one load of the entry. An entry is a value, 0 for "nothing
-// longer here", or a link to the block of the next 8 bits. Blocks never change
-// once they are linked.
+// so that the entry of a cell is found with one load, a population count and one
+// load that hits the same cache line more often than not. An entry is a value, 0
+// for "nothing longer here", or a link. Blocks never change once they are linked.
+//
+// A link leads from a /24 to a quad, two words with the entries of its four
+// /26s, and from there to the block of a /26.
 const (
-	cells       = 256
-	groups      = 16
-	headerWords = groups
-	link        = uint32(1) << 31
+	cells     = 64
+	maxWords  = 1 + cells/2 // the largest block
+	quadWords = 2
+	link      = uint32(1) << 31
 )
 
-// entryAt returns the entry of cell c&0xff in the block at off.
-func entryAt(blocks []uint32, off, c uint32) uint32 {
-	g := blocks[off+c>>4&0xf]
-	// The shift moves the bits of the cells 0..c of this group to the top of
-	// the word and everything above them out of it.
-	return blocks[off+g>>16+uint32(bits.OnesCount32(g<<((^c&0xf+16)&31)))]
+// entryAt returns the entry of cell c&0x3f in the block at off.
+func entryAt(blocks []uint64, off, c uint32) uint32 {
+	// The shift moves the starts beyond cell c out of the word.
+	n := uint32(bits.OnesCount64(blocks[off]<<(^c&0x3f))) + 1
+	return uint32(blocks[off+n>>1] >> (n & 1 << 5))
 }
 
-// runs counts the entries of the block at off.
-func runs(blocks []uint32, off uint32) uint32 {
-	last := blocks[off+groups-1]
-	return last>>16 + uint32(bits.OnesCount32(last&0xffff)) + 1 - headerWords
+// deepEntryAt returns the entry of address a&0xff in the quad at off.
+func deepEntryAt(blocks []uint64, off, a uint32) uint32 {
+	e := quadEntry(blocks, off, a>>6&3)
+	if e&link != 0 {
+		e = entryAt(blocks, e&^link, a)
+	}
+	return e
 }
 
-// expand writes the 256 entries of the block at off into to.
-func expand(blocks []uint32, off uint32, to *[cells]uint32) {
-	at := off + headerWords - 1
-	for g := range uint32(groups) {
-		starts := blocks[off+g]
-		for i := range uint32(16) {
-			at += starts >> i & 1
-			to[g*16+i] = blocks[at]
+func quadEntry(blocks []uint64, off, i uint32) uint32 {
+	return uint32(blocks[off+i>>1] >> (i & 1 << 5))
+}
+
+// words is the size of the block at off.
+func words(blocks []uint64, off uint32) uint32 {
+	return 1 + (uint32(bits.OnesCount64(blocks[off]))+1)/2
+}
+
+// expand writes the entries of the block at off into to.
+func expand(blocks []uint64, off uint32, to []uint32) {
+	n := uint32(1)
+	e := uint32(0)
+	starts := blocks[off]
+	for i := range to[:cells] {
+		if starts>>i&1 != 0 {
+			n++
+			e = uint32(blocks[off+n>>1] >> (n & 1 << 5))
 		}
+		to[i] = e
 	}
 }
 
-// compress is the inverse of expand; it returns the words of the block, at
-// most headerWords+cells of them, in to.
-func compress(from *[cells]uint32, to *[headerWords + cells]uint32) []uint32 {
-	n := uint32(headerWords) // the next free word
-	previous := ^from[0]     // a run starts at cell 0
-	for g := range uint32(groups) {
-		before := n - 1
-		starts := uint32(0)
-		for i := range uint32(16) {
-			e := from[g*16+i]
-			if e != previous {
-				starts |= 1 << i
-				to[n] = e
-				n++
-				previous = e
+// compress is the inverse of expand. It returns the words of the block, which
+// are part of to, and the entry that fills the block if it is only one.
+func compress(from []uint32, to *[maxWords]uint64) (block []uint64, only uint32, single bool) {
+	from = from[:cells]
+	n := uint32(2) // half words used
+	starts := uint64(1)
+	previous := from[0]
+	to[1] = uint64(previous)
+	for i := 1; i < cells; i++ {
+		if e := from[i]; e != previous {
+			starts |= 1 << i
+			n++
+			if n&1 == 0 {
+				to[n>>1] = uint64(e)
+			} else {
+				to[n>>1] |= uint64(e) << 32
 			}
+			previous = e
 		}
-		to[g] = before<<16 | starts
 	}
-	return to[:n]
-}
-
-// emptyBlock is a block whose cells are all 0.
-func emptyBlock() []uint32 {
-	var to [headerWords + cells]uint32
-	return compress(new([cells]uint32), &to)
+	to[0] = starts
+	return to[:n>>1+1], previous, starts == 1
 }

@@ -31,34 +31,34 @@ type Table struct {
 	work   work
 }
 
-// head is where a lookup starts: the two uncompressed levels and the block
-// arena. The words of regions and slots change in place, the slices never do:
-// to grow or to compact them the writer publishes another head, and what was
-// left behind is never written again.
+// head is where a lookup starts: the uncompressed levels and the block arena.
+// The words of pages, short and slots change in place, the slices never do: to
+// grow or to compact them the writer publishes another head, and what was left
+// behind is never written again.
 type head struct {
-	// regions has a word for each /8: the low half is the index of the region's
-	// page in slots, the high half the value of the best route of at most 8 bits.
-	regions [256]uint64
-	// slots has pages of 256 words, a word for each /16 of a region: the low
-	// half is the block that splits the /16 further, the high half the value of
-	// the best route of 9 to 16 bits, or 0. Page 0 is all zero, for the regions
-	// that have nothing longer than a /8.
+	// pages has for each /10 the index in slots of its page. Page 0 is all zero,
+	// for the /10s that have no route longer than 8 bits.
+	pages [1024]uint32
+	// short has for each /8 the value of the best route of at most 8 bits.
+	short [256]uint32
+	// slots has a word for each /18 of a page. The low half is the block that
+	// splits the /18 further; the high half is the value for all addresses to
+	// which that block gives 0, itself 0 if there is no route longer than 8 bits.
 	slots []uint64
-	// blocks is the arena: see block.go. Block 0 says "no route" throughout.
-	blocks []uint32
+	// blocks is the arena: see block.go. Block 0 is 0 throughout.
+	blocks []uint64
 }
 
-// New returns an empty table, of about 6 KB, whose readers take part in d.
+// emptyBlock is block 0: one run of zeros.
+var emptyBlock = [2]uint64{1, 0}
+
+// New returns an empty table, of about 20 KB, whose readers take part in d.
 func New(d *rcu.Domain) *Table {
 	t := &Table{}
-	t.arena.domain = d
-	t.arena.table = t
-	h := &head{slots: make([]uint64, pageSlots), blocks: make([]uint32, headerWords+1)}
-	copy(h.blocks, emptyBlock())
-	t.arena.used = uint32(len(h.blocks))
-	t.arena.live = t.arena.used
-	t.arena.pages = 1
+	h := &head{slots: make([]uint64, pageSlots), blocks: make([]uint64, len(emptyBlock))}
+	copy(h.blocks, emptyBlock[:])
 	t.head.Store(h)
+	t.arena = arena{table: t, domain: d, used: uint32(len(h.blocks)), live: uint32(len(h.blocks)), pages: 1}
 	return t
 }
 
@@ -68,22 +68,22 @@ func (t *Table) Lookup(a packet.Addr) Value {
 	for {
 		changes := t.changes.Load()
 		h := t.head.Load()
-		region := atomic.LoadUint64(&h.regions[a>>24])
-		slot := atomic.LoadUint64(&h.slots[uint32(region)+uint32(a>>16&0xff)])
+		slot := atomic.LoadUint64(&h.slots[atomic.LoadUint32(&h.pages[a>>22])+uint32(a>>14&0xff)])
 		e := entryAt(h.blocks, uint32(slot), uint32(a>>8))
 		if e&link != 0 {
-			e = entryAt(h.blocks, e&^link, uint32(a))
+			e = deepEntryAt(h.blocks, e&^link, uint32(a))
+		}
+		if e == 0 {
+			e = uint32(slot >> 32)
 		}
 		if e != 0 {
 			return Value(e)
 		}
-		if slot>>32 != 0 {
-			return Value(slot >> 32)
-		}
 		// Nothing longer than 8 bits: the answer rests on two words that are
 		// stored separately, so it holds only if no change came between them.
+		e = atomic.LoadUint32(&h.short[a>>24])
 		if t.changes.Load() == changes {
-			return Value(region >> 32)
+			return Value(e)
 		}
 	}
 }
@@ -96,7 +96,7 @@ func (t *Table) Len() int { return t.routes.count }
 func (t *Table) Bytes() int {
 	h := t.head.Load()
 	return int(unsafe.Sizeof(*t)-unsafe.Sizeof(t.routes)-unsafe.Sizeof(t.work)) +
-		int(unsafe.Sizeof(*h)) + 8*cap(h.slots) + 4*cap(h.blocks)
+		int(unsafe.Sizeof(*h)) + 8*cap(h.slots) + 8*cap(h.blocks)
 }
 
 // ControlBytes is the memory of the writer's own store of prefixes and of its

@@ -36,6 +36,7 @@ type bucket struct {
 	cells  bool    // the cells lo to hi (the /24s) have to be rebuilt
 	dying  bool    // some routes are to be purged
 	lo, hi uint8
+	whole  uint8 // bit q: the routes give all of the /18 number q one value, which is in its slot
 }
 
 // route is a prefix within its /16 and its value: 16 bits of address, 6 bits

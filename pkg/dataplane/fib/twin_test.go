@@ -92,46 +92,70 @@ func checkArena(t *testing.T, table *Table) {
 	owner := make([]string, len(h.blocks))
 	live := uint32(0)
 	claim := func(off, n uint32, who string) {
-		for i := off; i < off+headerWords+n; i++ {
+		for i := off; i < off+n; i++ {
 			if owner[i] != "" {
 				t.Fatalf("arena word %d belongs to %s and to %s", i, owner[i], who)
 			}
 			owner[i] = who
 		}
 	}
-	use := func(off uint32, who string) {
-		claim(off, runs(h.blocks, off), who)
-		live += headerWords + runs(h.blocks, off)
+	use := func(off, n uint32, who string) {
+		claim(off, n, who)
+		live += n
 	}
-	use(0, "the empty block")
-	for i, region := range h.regions {
-		if uint32(region) == 0 {
+	use(0, 2, "the empty block")
+	for i, page := range h.pages {
+		if page == 0 {
 			continue
 		}
-		for j, slot := range h.slots[uint32(region):][:pageSlots] {
+		inUse := uint16(0)
+		for j, slot := range h.slots[page:][:pageSlots] {
+			if slot != 0 {
+				inUse++
+			}
 			off := uint32(slot)
 			if off == 0 {
 				continue
 			}
-			who := fmt.Sprintf("%d.%d", i, j)
-			use(off, who)
-			for k := range runs(h.blocks, off) {
-				if e := h.blocks[off+headerWords+k]; e&link != 0 {
-					use(e&^link, who+" below")
+			who := fmt.Sprint(Prefix{packet.Addr(i<<22 | j<<14), 18})
+			use(off, words(h.blocks, off), who)
+			var entries [cells]uint32
+			expand(h.blocks, off, entries[:])
+			for _, e := range entries {
+				if e&link == 0 {
+					continue
+				}
+				use(e&^link, quadWords, who+" quad")
+				for q := range uint32(4) {
+					if e := quadEntry(h.blocks, e&^link, q); e&link != 0 {
+						use(e&^link, words(h.blocks, e&^link), who+" deep")
+					}
 				}
 			}
 		}
+		if inUse != a.inUse[page/pageSlots] {
+			t.Fatalf("page %d: arena counts %d slots, found %d", page/pageSlots, a.inUse[page/pageSlots], inUse)
+		}
+	}
+	empty := uint32(0)
+	for _, n := range a.inUse[1:a.pages] {
+		if n == 0 {
+			empty++
+		}
+	}
+	if empty != a.empty {
+		t.Fatalf("arena counts %d empty pages, found %d", a.empty, empty)
 	}
 	if live != a.live {
 		t.Fatalf("arena counts %d live words, found %d", a.live, live)
 	}
 	for n, off := range a.free {
-		for ; off != 0; off = h.blocks[off] {
+		for ; off != 0; off = uint32(h.blocks[off]) {
 			claim(off, uint32(n), "the free list")
 		}
 	}
 	for _, p := range a.pending[a.first:] {
-		claim(p.off, p.runs, "the pending list")
+		claim(p.off, p.words, "the pending list")
 	}
 	for i := range a.used {
 		if owner[i] == "" {

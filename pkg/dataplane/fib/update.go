@@ -20,9 +20,9 @@ type work struct {
 	dirtyLo int      // the regions whose word has to be computed anew; none when Lo > Hi
 	dirtyHi int
 	dying   []dyingShort
-	cells   [cells]uint32
-	deep    [cells]uint32
-	block   [headerWords + cells]uint32
+	cells   [256]uint32 // of the /16 at hand, by /24
+	deep    [256]uint32 // of a /24, by address
+	block   [maxWords]uint64
 }
 
 // dyingShort is a deleted route of 9 to 16 bits.
@@ -90,7 +90,7 @@ func (t *Table) Apply(changes []Change) error {
 		// change, for they answer only where neither had a longer one.
 		t.publishSlots()
 	}
-	t.publishRegions()
+	t.publishShort()
 	t.purge()
 	t.publishSlots()
 	t.settle()
@@ -207,17 +207,16 @@ func (t *Table) purge() {
 	}
 }
 
-// publishRegions stores the words of the /8s whose best route changed.
-func (t *Table) publishRegions() {
+// publishShort stores the best routes of up to 8 bits where they changed.
+func (t *Table) publishShort() {
 	if t.work.dirtyLo > t.work.dirtyHi {
 		return
 	}
 	h := t.head.Load()
 	t.changes.Add(1)
 	for i := t.work.dirtyLo; i <= t.work.dirtyHi; i++ {
-		v, _ := t.routes.top.best(uint32(i))
-		if old := h.regions[i]; uint32(old>>32) != v {
-			atomic.StoreUint64(&h.regions[i], uint64(v)<<32|uint64(uint32(old)))
+		if v, _ := t.routes.top.best(uint32(i)); v != h.short[i] {
+			atomic.StoreUint32(&h.short[i], v)
 		}
 	}
 }
@@ -237,50 +236,93 @@ func (t *Table) publishSlots() {
 	t.arena.retire()
 }
 
-// publishSlot brings one /16 up to date with a single store.
+// publishSlot brings one /16 up to date: at most one store for each of its four
+// /18s.
 func (t *Table) publishSlot(s uint32) {
 	r := t.routes.regions[s>>8]
 	b := &r.buckets[s&0xff]
-	h := t.head.Load()
-	page := uint32(h.regions[s>>8])
-	at := page + s&0xff
-	old := h.slots[at]
-	off := uint32(old)
-	if b.cells {
-		off = t.rebuild(b, off)
-		b.cells = b.dying // a second time only after the purge
-	}
 	v, _ := r.short.best(s)
-	word := uint64(v)<<32 | uint64(off)
+	cover := uint64(v) << 32
+	if !b.cells {
+		for q := range uint32(4) {
+			if b.whole>>q&1 == 0 {
+				t.storeSlot(s<<2|q, cover|t.slot(s<<2|q)&0xffffffff)
+			}
+		}
+		return
+	}
+	first, last := uint32(b.lo>>6), uint32(b.hi>>6)
+	for q := first; q <= last; q++ {
+		t.unfold(b, q, t.slot(s<<2|q))
+	}
+	t.paint(b)
+	for q := first; q <= last; q++ {
+		block, only, single := compress(t.work.cells[q*cells:], &t.work.block)
+		b.whole &^= 1 << q
+		switch {
+		case !single:
+			t.storeSlot(s<<2|q, cover|uint64(t.arena.place(block)))
+		case only != 0:
+			b.whole |= 1 << q
+			t.storeSlot(s<<2|q, uint64(only)<<32)
+		default:
+			t.storeSlot(s<<2|q, cover)
+		}
+	}
+	if first > 0 || last < 3 {
+		for q := range uint32(4) {
+			if (q < first || q > last) && b.whole>>q&1 == 0 {
+				t.storeSlot(s<<2|q, cover|t.slot(s<<2|q)&0xffffffff)
+			}
+		}
+	}
+	b.cells = b.dying // a second time only after the purge
+}
+
+// slot returns the word of a /18.
+func (t *Table) slot(s uint32) uint64 {
+	h := t.head.Load()
+	return h.slots[h.pages[s>>8]+s&0xff]
+}
+
+// storeSlot gives a /18 another word, and a page if it needs one.
+func (t *Table) storeSlot(s uint32, word uint64) {
+	old := t.slot(s)
 	if word == old {
 		return
 	}
-	h = t.head.Load() // the arena may have grown
-	if page == 0 {
-		h = t.arena.page(s >> 8)
-		at = uint32(h.regions[s>>8]) + s&0xff
+	h := t.head.Load()
+	if h.pages[s>>8] == 0 {
+		h = t.arena.attach(s >> 8)
 	}
-	atomic.StoreUint64(&h.slots[at], word)
+	page := h.pages[s>>8]
+	if old == 0 || word == 0 {
+		t.arena.count(page, old == 0)
+	}
+	atomic.StoreUint64(&h.slots[page+s&0xff], word)
 }
 
-// rebuild places a block that differs from the one at off in the bucket's dirty
-// cells, and unlinks that one. It returns 0 when nothing is left.
-func (t *Table) rebuild(b *bucket, off uint32) uint32 {
-	w := &t.work
-	expand(t.head.Load().blocks, off, &w.cells)
-	for c := int(b.lo); c <= int(b.hi); c++ {
-		if w.cells[c]&link != 0 {
-			t.arena.unlink(w.cells[c] &^ link)
+// unfold writes what a slot says into the cells of quarter q, without the
+// dirty ones, and unlinks the blocks that are about to be replaced.
+func (t *Table) unfold(b *bucket, q uint32, slot uint64) {
+	quarter := t.work.cells[q*cells:][:cells]
+	off := uint32(slot)
+	blocks := t.head.Load().blocks
+	if b.whole>>q&1 != 0 {
+		fill(quarter, 0, cells-1, uint32(slot>>32))
+	} else {
+		expand(blocks, off, quarter)
+	}
+	lo, hi := max(uint32(b.lo), q*cells), min(uint32(b.hi), q*cells+cells-1)
+	for c := lo; c <= hi; c++ {
+		if e := t.work.cells[c]; e&link != 0 {
+			t.arena.unlinkQuad(e &^ link)
 		}
-		w.cells[c] = 0
+		t.work.cells[c] = 0
 	}
-	t.arena.unlink(off)
-	t.paint(b)
-	block := compress(&w.cells, &w.block)
-	if len(block) == headerWords+1 && block[headerWords] == 0 {
-		return 0
+	if off != 0 {
+		t.arena.unlink(off, words(blocks, off))
 	}
-	return t.arena.place(block)
 }
 
 // paint writes the bucket's routes over its dirty cells.
@@ -295,14 +337,14 @@ func (t *Table) paint(b *bucket) {
 			break // this one, and longer ones, come in their order below
 		}
 		if j, found := b.find(low<<6 | uint32(length)); found {
-			fill(&w.cells, lo, min(hi, low>>8+1<<(24-length)-1), b.routes[j].value())
+			fill(w.cells[:], lo, min(hi, low>>8+1<<(24-length)-1), b.routes[j].value())
 		}
 	}
 	for i < len(b.routes) && b.routes[i].low()>>8 <= hi {
 		r := b.routes[i]
 		c := r.low() >> 8
 		if n := r.length(); n <= 24 {
-			fill(&w.cells, c, min(hi, c+1<<(24-n)-1), r.value())
+			fill(w.cells[:], c, min(hi, c+1<<(24-n)-1), r.value())
 			i++
 			continue
 		}
@@ -316,22 +358,32 @@ func (t *Table) paint(b *bucket) {
 }
 
 // deepen returns the entry for a /24 with longer routes inside, which are in
-// order: a link to a block, or a value if they all agree.
+// order: a link to a quad, or a value if they all agree.
 func (t *Table) deepen(cover uint32, routes []route) uint32 {
 	w := &t.work
-	fill(&w.deep, 0, cells-1, cover)
+	fill(w.deep[:], 0, 255, cover)
 	for _, r := range routes {
 		c := r.low() & 0xff
-		fill(&w.deep, c, c+1<<(32-r.length())-1, r.value())
+		fill(w.deep[:], c, c+1<<(32-r.length())-1, r.value())
 	}
-	block := compress(&w.deep, &w.block)
-	if len(block) == headerWords+1 {
-		return block[headerWords]
+	var quad [4]uint32
+	for q := range quad {
+		block, only, single := compress(w.deep[q*cells:], &w.block)
+		if !single {
+			only = link | t.arena.place(block)
+		}
+		quad[q] = only
 	}
-	return link | t.arena.place(block)
+	if e := quad[0]; e&link == 0 && e == quad[1] && e == quad[2] && e == quad[3] {
+		return e
+	}
+	return link | t.arena.place([]uint64{
+		uint64(quad[0]) | uint64(quad[1])<<32,
+		uint64(quad[2]) | uint64(quad[3])<<32,
+	})
 }
 
-func fill(to *[cells]uint32, lo, hi, v uint32) {
+func fill(to []uint32, lo, hi, v uint32) {
 	part := to[lo : hi+1]
 	for i := range part {
 		part[i] = v
