@@ -1,0 +1,160 @@
+package config
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"vrouterd/internal/packet"
+)
+
+func TestChangesAreTold(t *testing.T) {
+	old := mustParse(t, `
+name: r1
+ports:
+  lan: {address: 10.1.0.1/24, comment: old}
+  wan: {address: 192.0.2.1/30}
+  gone: {}
+routes:
+  - {to: default, via: 192.0.2.2}
+  - {to: 10.2.0.0/16, via: [10.1.0.2, 10.1.0.3]}
+  - {to: 10.3.0.0/16, via: 10.1.0.2}
+neighbors:
+  - {port: lan, address: 10.1.0.9, mac: 02:00:00:00:00:09}
+  - {port: lan, address: 10.1.0.8, mac: 02:00:00:00:00:08}
+`)
+	new := mustParse(t, `
+name: r1
+routes:
+  - {to: 10.2.0.0/16, via: [10.1.0.3, 10.1.0.2], comment: turned}
+  - {to: 10.3.0.0/16, via: 10.1.0.2, metric: 5}
+  - {to: 0.0.0.0/0, via: 192.0.2.2}
+neighbors:
+  - {port: lan, address: 10.1.0.9, mac: 02:00:00:00:00:0a}
+  - {port: lan, address: 10.1.0.7, mac: 02:00:00:00:00:07}
+ports:
+  new: {kind: tun}
+  wan: {address: [192.0.2.1/30, 198.51.100.1/31], bridge: {name: br0, members: [eth1]}, mss_clamp: auto}
+  lan: {address: 10.1.0.1/24, mtu: 1400, enabled: false, host: {address: 10.1.0.2/24}, offload: off}
+icmp: {rate: 5}
+arp: {reachable: 1m}
+`)
+	want := []string{
+		"port gone removed",
+		"port new added",
+		"port wan: address 192.0.2.1/30 -> 192.0.2.1/30 198.51.100.1/31",
+		"port wan: bridge none -> br0",
+		"port wan: bridge members none -> eth1",
+		"port wan: mss_clamp off -> auto",
+		"port lan: mtu 1500 -> 1400",
+		"port lan: offload auto -> off",
+		"port lan: host address none -> 10.1.0.2/24",
+		"port lan: enabled true -> false",
+		"port lan: comment \"old\" -> none",
+		"route 10.2.0.0/16 via 10.1.0.3, 10.1.0.2: comment none -> \"turned\"",
+		"route 10.3.0.0/16 via 10.1.0.2 removed",
+		"route 10.3.0.0/16 via 10.1.0.2 metric 5 added",
+		"neighbour 10.1.0.9 port lan: mac 02:00:00:00:00:09 -> 02:00:00:00:00:0a",
+		"neighbour 10.1.0.8 port lan removed",
+		"neighbour 10.1.0.7 port lan added",
+		"icmp: rate 1000 -> 5",
+		"arp: reachable 30s -> 1m",
+	}
+	if got := Changes(old, new); !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestTextThatMeansTheSameIsNoChange(t *testing.T) {
+	a := mustParse(t, "name: r1\nports:\n  lan: {address: 10.1.0.1/24}\n")
+	b := mustParse(t, "# text\nports: {lan: {mtu: 1500, kind: tap, device: lan, address: [10.1.0.1/24], enabled: true}}\nroutes: []\n")
+	if got := Changes(a, b); len(got) > 0 {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestNoFieldIsForgotten sets every field of the border types, one at a time, and expects to
+// be told of it; a field that comes later is found here.
+func TestNoFieldIsForgotten(t *testing.T) {
+	silent := []string{"Pos", "Peer"}
+	base := mustParse(t, "name: r1\nports:\n  lan: {address: 10.1.0.1/24}\nroutes: [{to: default, via: 10.1.0.2}]\nneighbors: [{port: lan, address: 10.1.0.9, mac: 02:00:00:00:00:09}]\n")
+	check := func(what string, changed *Config, field reflect.Value) {
+		name := what
+		if field.Kind() == reflect.Struct && field.NumField() == 0 {
+			return
+		}
+		old := reflect.New(field.Type()).Elem()
+		old.Set(field)
+		if !disturb(field) {
+			t.Errorf("%s: the test cannot change a %s", name, field.Type())
+			return
+		}
+		if len(Changes(base, changed)) == 0 {
+			t.Errorf("a change of %s is not told", name)
+		}
+		field.Set(old)
+	}
+	fields := func(what string, changed *Config, v reflect.Value) {
+		for i := range v.NumField() {
+			if name := v.Type().Field(i).Name; !slices.Contains(silent, name) {
+				check(what+"."+name, changed, v.Field(i))
+			}
+		}
+	}
+	copied := *base
+	copied.Ports, copied.Routes, copied.Neighbors = slices.Clone(base.Ports), slices.Clone(base.Routes), slices.Clone(base.Neighbors)
+	fields("Port", &copied, reflect.ValueOf(&copied.Ports[0]).Elem())
+	fields("Route", &copied, reflect.ValueOf(&copied.Routes[0]).Elem())
+	fields("Neighbor", &copied, reflect.ValueOf(&copied.Neighbors[0]).Elem())
+	fields("ICMP", &copied, reflect.ValueOf(&copied.ICMP).Elem())
+	fields("Forwarding", &copied, reflect.ValueOf(&copied.Forwarding).Elem())
+	fields("ARP", &copied, reflect.ValueOf(&copied.ARP).Elem())
+	fields("Control", &copied, reflect.ValueOf(&copied.Control).Elem())
+	fields("Config", &copied, reflect.ValueOf(&copied).Elem())
+}
+
+// disturb gives a field another value.
+func disturb(v reflect.Value) bool {
+	switch v.Interface().(type) {
+	case packet.MAC:
+		v.Set(reflect.ValueOf(packet.MAC{2, 9}))
+		return true
+	case *Bridge:
+		v.Set(reflect.ValueOf(&Bridge{Name: "br9"}))
+		return true
+	case *Host:
+		v.Set(reflect.ValueOf(&Host{Address: prefixes("10.1.0.77/24")}))
+		return true
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(v.String() + "x")
+	case reflect.Int, reflect.Int64:
+		v.SetInt(v.Int() + 7)
+	case reflect.Bool:
+		v.SetBool(!v.Bool())
+	case reflect.Slice:
+		switch v.Interface().(type) {
+		case []Port, []Route, []Neighbor:
+			v.SetZero()
+			return true
+		}
+		if v.Type() == reflect.TypeOf(addresses()) {
+			v.Set(reflect.ValueOf(addresses("10.1.0.99")))
+		} else {
+			v.Set(reflect.ValueOf(prefixes("10.99.0.0/16")))
+		}
+	case reflect.Struct:
+		if v.Type() == reflect.TypeOf(prefixes("10.0.0.0/8")[0]) {
+			v.Set(reflect.ValueOf(prefixes("10.99.0.0/16")[0]))
+		} else if v.Type() == reflect.TypeOf(addresses("10.0.0.1")[0]) {
+			v.Set(reflect.ValueOf(addresses("10.1.0.98")[0]))
+		} else {
+			return disturb(v.Field(0))
+		}
+	default:
+		return false
+	}
+	return true
+}

@@ -1,0 +1,210 @@
+package config
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/jsonschema-go/jsonschema"
+	"go.yaml.in/yaml/v3"
+)
+
+// resolved is the schema as users get it: read back from its text.
+func resolved(t testing.TB) *jsonschema.Resolved {
+	t.Helper()
+	var s jsonschema.Schema
+	if err := json.Unmarshal(Schema(), &s); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Resolve(&jsonschema.ResolveOptions{ValidateDefaults: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// asJSON turns a YAML text into what a JSON Schema judges.
+func asJSON(t testing.TB, source string) any {
+	t.Helper()
+	var v any
+	if err := yaml.Unmarshal([]byte(source), &v); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out any
+	if err := json.Unmarshal(text, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// schemaKeys lists every key of a schema with its path: "ports.*.host.address".
+func schemaKeys(path string, s *jsonschema.Schema, into map[string]*jsonschema.Schema) {
+	if s == nil {
+		return
+	}
+	for name, property := range s.Properties {
+		into[path+name] = property
+		schemaKeys(path+name+".", property, into)
+	}
+	for _, one := range s.OneOf {
+		schemaKeys(path, one, into)
+	}
+	schemaKeys(path, s.Items, into)
+	if s.AdditionalProperties != nil && len(s.AdditionalProperties.Properties) > 0 {
+		schemaKeys(path+"*.", s.AdditionalProperties, into)
+	}
+}
+
+// decoderKeys lists what the decoder itself says it knows: it is asked with an unknown
+// key in every mapping, and answers with all the known ones.
+func decoderKeys(t *testing.T) map[string]bool {
+	t.Helper()
+	_, err := Parse("r1.yaml", []byte(`
+qqqqqqqq: 1
+ports:
+  p:
+    qqqqqqqq: 1
+    bridge: {qqqqqqqq: 1}
+    host: {qqqqqqqq: 1}
+routes: [{qqqqqqqq: 1}]
+neighbors: [{qqqqqqqq: 1}]
+icmp: {qqqqqqqq: 1}
+forwarding: {qqqqqqqq: 1}
+arp: {qqqqqqqq: 1}
+control: {qqqqqqqq: 1}
+`))
+	paths := map[string]string{
+		"a configuration": "", "a port": "ports.*.", "a bridge": "ports.*.bridge.", "a host": "ports.*.host.", "a route": "routes.",
+		"a neighbour": "neighbors.", `the section "icmp"`: "icmp.", `the section "forwarding"`: "forwarding.",
+		`the section "arp"`: "arp.", `the section "control"`: "control.",
+	}
+	known := make(map[string]bool)
+	for _, e := range err.(Errors) {
+		rest, found := strings.CutPrefix(e.Message, `unknown key "qqqqqqqq" in `)
+		if !found {
+			continue
+		}
+		what, list, found := strings.Cut(rest, "; known keys: ")
+		path, listed := paths[what]
+		if !found || !listed {
+			t.Fatalf("unexpected message %q", e.Message)
+		}
+		delete(paths, what)
+		for _, name := range strings.Split(list, ", ") {
+			known[path+name] = true
+		}
+	}
+	if len(paths) > 0 {
+		t.Fatalf("no answer about %v", paths)
+	}
+	return known
+}
+
+func TestSchemaAndDecoderKnowTheSameKeys(t *testing.T) {
+	inSchema := make(map[string]*jsonschema.Schema)
+	schemaKeys("", resolved(t).Schema(), inSchema)
+	known := decoderKeys(t)
+	for name := range known {
+		if inSchema[name] == nil {
+			t.Errorf("the decoder knows %s, the schema does not", name)
+		}
+	}
+	for name, s := range inSchema {
+		if !known[name] {
+			t.Errorf("the schema knows %s, the decoder does not", name)
+		}
+		if s.Description == "" {
+			t.Errorf("%s has no description in the schema", name)
+		}
+	}
+	for _, k := range plannedKeys() {
+		if known[k.name] || inSchema[k.name] != nil {
+			t.Errorf("%s is refused, so it must not be among the known keys", k.name)
+		}
+	}
+}
+
+// samples are the configurations that the project hands out.
+func samples(t testing.TB) []string {
+	t.Helper()
+	files, err := filepath.Glob("../../configs/*.yaml")
+	if err != nil || len(files) < 4 {
+		t.Fatalf("samples: %v %v", files, err)
+	}
+	return files
+}
+
+func TestSamplesAreRight(t *testing.T) {
+	schema := resolved(t)
+	for _, file := range samples(t) {
+		c, err := Load(file)
+		if err != nil {
+			t.Errorf("%v", err)
+			continue
+		}
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(asJSON(t, string(source))); err != nil {
+			t.Errorf("%s is right, but the schema says: %v", file, err)
+		}
+		if changes := Changes(c, c); len(changes) > 0 {
+			t.Errorf("%s differs from itself: %q", file, changes)
+		}
+	}
+}
+
+func TestSchemaRefusesWhatTheDecoderRefuses(t *testing.T) {
+	schema := resolved(t)
+	for _, source := range []string{
+		"{}", "[]", "name: 5", "nmae: r1", "name: a b", "ports: []", "ports: {a b: {}}", "ports: {lan: 5}", "ports: {lan: {adress: 10.1.0.1/24}}",
+		"ports: {lan: {address: 10.1.0.1}}", "ports: {lan: {address: []}}", "ports: {lan: {address: dhcp}}", "ports: {lan: {mtu: 67}}",
+		"ports: {lan: {mtu: big}}", "ports: {lan: {offload: on}}", "ports: {lan: {bridge: {members: [a]}}}", "ports: {lan: {bridge: sixteen-octets-x}}",
+		"ports: {lan: {mac: 02}}", "ports: {lan: {mss_clamp: 20}}", "ports: {lan: {mss_clamp: big}}", "ports: {lan: {enabled: 'yes'}}",
+		"ports: {lan: {proxy_arp: 10.0.0.0/8}}", "ports: {lan: {host: {gateway: 10.0.0.1}}}", "ports: {lan: {comment: ''}}",
+		"routes: {}", "routes: [{via: 10.0.0.1}]", "routes: [{to: 10.0.0.0/8, type: reject}]", "routes: [{to: 10.0.0.0/8, distance: 256}]",
+		"neighbors: [{port: lan}]", "icmp: {rate: -1}", "arp: {reachable: 30}", "control: {read_only: no one}",
+		"forwarding: {class_e: 1}", "rip: {}",
+	} {
+		if err := schema.Validate(asJSON(t, source)); err == nil {
+			t.Errorf("the schema accepts %s", source)
+		}
+		if _, err := Parse("r1.yaml", []byte(source)); err == nil {
+			t.Errorf("the decoder accepts %s", source)
+		}
+	}
+}
+
+// TestDocumentationTellsOfEveryKey looks for each key's heading and description.
+func TestDocumentationTellsOfEveryKey(t *testing.T) {
+	text, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := make(map[string]*jsonschema.Schema)
+	schemaKeys("", resolved(t).Schema(), keys)
+	var names []string
+	for name := range keys {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		shown := strings.Replace(name, "*", "NAME", 1)
+		if !strings.Contains(string(text), "`"+shown+"`") {
+			t.Errorf("docs/configuration.md does not tell of `%s`", shown)
+		}
+	}
+	for _, k := range plannedKeys() {
+		if !strings.Contains(string(text), "`"+k.name+"`") {
+			t.Errorf("docs/configuration.md does not say that %s is planned", k.name)
+		}
+	}
+}
