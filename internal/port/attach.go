@@ -62,7 +62,7 @@ func (d *Device) attach(spec Spec, there *netlink.Tuntap) error {
 
 // attachFault words the failure of attachment.attach.
 func attachFault(spec Spec, ns *namespace, err error) error {
-	if opening := (*os.PathError)(nil); errors.As(err, &opening) || errors.Is(err, unix.ENOENT) {
+	if opening := (*os.PathError)(nil); errors.As(err, &opening) {
 		cure := "load the module with `modprobe tun`, or pass the device into the container with `--device /dev/net/tun`"
 		if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
 			cure = "allow the device to this process (file mode, or DeviceAllow=/dev/net/tun rw in its unit)"

@@ -64,7 +64,7 @@ type Spec struct {
 	MTU      int
 	Offload  bool       // vnet headers and segmentation offload where the kernel has them
 	MAC      packet.MAC // the router's own; the kernel end of a TAP gets another, derived from it
-	Bridge   string     // plug the kernel end into this bridge of the same namespace, made if absent
+	Bridge   string     // plug the kernel end into this bridge of the same namespace, made if absent; not with Host
 	Members  []string   // devices moved into the bridge until Close
 	Host     *HostSpec  // configure the kernel end as a lab host
 }
@@ -103,6 +103,8 @@ func checkSpec(spec Spec) error {
 		return bad("mtu %d is out of range: %d to %d octets", spec.MTU, MinMTU, MaxMTU)
 	case spec.TUN && spec.Bridge != "":
 		return bad("a tun device has no Ethernet header and cannot join bridge %s: use `kind: tap`", spec.Bridge)
+	case spec.Host != nil && spec.Bridge != "":
+		return bad("a device in bridge %s cannot be a host, because the bridge takes its frames: leave out `host` or `bridge`", spec.Bridge)
 	case spec.Bridge == "" && len(spec.Members) > 0:
 		return bad("devices %s have no bridge to be members of", strings.Join(spec.Members, ", "))
 	case spec.Bridge == spec.Device:
