@@ -21,7 +21,7 @@ func (d *Device) survey(spec Spec) (*netlink.Tuntap, error) {
 	tuntap, ok := link.(*netlink.Tuntap)
 	if !ok {
 		return nil, &fault{kind: ErrWrongKind, text: fmt.Sprintf(
-			"port %s: device %s in %s exists and is no TUN/TAP device but %s: name another `device`, or to plug it in list it under `bridge.members`",
+			"port %s: device %s in %s exists and is %s, not a TUN/TAP device: name another `device`, or to plug it in list it under `bridge.members`",
 			spec.Name, spec.Device, d.ns.label, describe(link))}
 	}
 	if isTUN := tuntap.Mode == netlink.TUNTAP_MODE_TUN; isTUN != spec.TUN {
@@ -82,7 +82,7 @@ func attachFault(spec Spec, ns *namespace, err error) error {
 
 func busy(spec Spec, ns *namespace, cause error) error {
 	return &fault{kind: ErrDeviceBusy, cause: cause, text: fmt.Sprintf(
-		"port %s: device %s in %s is held by another process: stop that process, or name another `device`",
+		"port %s: device %s in %s is held by another process or port: stop that one, or name another `device`",
 		spec.Name, spec.Device, ns.label)}
 }
 
@@ -110,6 +110,6 @@ func describe(link netlink.Link) string {
 	case "bridge":
 		return "a bridge"
 	default:
-		return "of type " + kind
+		return "an interface of type " + kind
 	}
 }
