@@ -186,6 +186,7 @@ func TestFailedUpdateGoesBack(t *testing.T) {
 	d := l.open(spec)
 	before := l.picture()
 	bad := spec
+	bad.Host = nil
 	bad.MTU, bad.Bridge, bad.Members = 9000, "br0", []string{"absent"}
 	if what, err := d.Update(bad); !errors.Is(err, ErrMemberMissing) || what != nil {
 		t.Fatalf("Update: %v, %v", what, err)

@@ -78,7 +78,7 @@ func (d *Device) findBridge(spec Spec) (netlink.Link, error) {
 	}
 	if link.Type() != "bridge" {
 		return nil, &fault{kind: ErrWrongKind, text: fmt.Sprintf(
-			"port %s: %s in %s exists and is no bridge but %s: name another `bridge`",
+			"port %s: %s in %s exists and is %s, not a bridge: name another `bridge`",
 			spec.Name, spec.Bridge, d.ns.label, describe(link))}
 	}
 	return link, nil

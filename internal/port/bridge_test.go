@@ -1,10 +1,7 @@
 package port
 
 import (
-	"bufio"
-	"encoding/json"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -154,7 +151,7 @@ func TestMissingMemberIsRefusedAndNothingIsLeft(t *testing.T) {
 	l.nic("nic0")
 	before, fds := l.picture(), openDescriptors(t)
 	spec := l.spec()
-	spec.Bridge, spec.Members, spec.Host = "br0", []string{"nic0", "eth7"}, l.host()
+	spec.Bridge, spec.Members = "br0", []string{"nic0", "eth7"}
 	text := l.refuse(spec, ErrMemberMissing)
 	if !strings.Contains(text, "eth7") || !strings.Contains(text, "members") {
 		t.Errorf("%q names neither the device nor the cure", text)
@@ -208,91 +205,6 @@ func TestUpdateMovesToAnotherBridgeAndOut(t *testing.T) {
 	d.Close()
 	if after := l.picture(); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
-	}
-}
-
-// childSpec is the environment variable that makes the test binary a router to be killed.
-const childSpec = "PORT_TEST_SPEC"
-
-// child opens a port as the variable says, says so, and waits to be killed.
-func child(text string) {
-	var spec Spec
-	if err := json.Unmarshal([]byte(text), &spec); err != nil {
-		panic(err)
-	}
-	d, err := Open(spec)
-	if err != nil {
-		os.Stdout.WriteString(err.Error() + "\n")
-		return
-	}
-	os.Stdout.WriteString("open\n")
-	os.Stdin.Read(make([]byte, 1)) // for ever: the parent kills
-	d.Close()
-}
-
-// startChild runs the command, which ends with the test binary, as a router with that
-// port until the end of the test, and returns its first words.
-func startChild(t *testing.T, spec Spec, command ...string) (*exec.Cmd, string) {
-	t.Helper()
-	text, err := json.Marshal(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	run := exec.Command(command[0], command[1:]...)
-	run.Env = append(os.Environ(), childSpec+"="+string(text))
-	run.Stderr = os.Stderr
-	stdin, err := run.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := run.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := run.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		stdin.Close()
-		run.Process.Kill()
-		run.Wait()
-	})
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		t.Fatalf("the other router said nothing: %v", err)
-	}
-	return run, strings.TrimSpace(line)
-}
-
-// TestPortInTheDaemonsOwnNamespace runs a daemon whose own namespace is the lab.
-func TestPortInTheDaemonsOwnNamespace(t *testing.T) {
-	l := newLab(t)
-	l.nic("up0")
-	l.ip("addr add 10.7.0.2/24 dev up0")
-	l.ip("link set up0 up")
-	daemon := []string{"ip", "netns", "exec", l.name, os.Args[0]}
-	before := l.picture()
-	spec := l.spec()
-	spec.Netns, spec.Host = "", l.host()
-	l.ip("route add default via 10.7.0.1 dev up0")
-	_, said := startChild(t, spec, daemon...)
-	for _, word := range []string{"10.1.0.1", "the daemon's own namespace already has (default via 10.7.0.1 dev up0)", "`netns`"} {
-		if !strings.Contains(said, word) {
-			t.Errorf("%q does not say %q", said, word)
-		}
-	}
-	l.ip("route del default")
-	if after := l.picture(); after != before {
-		t.Errorf("before:\n%s\nafter:\n%s", before, after)
-	}
-	if _, said = startChild(t, spec, daemon...); said != "open" {
-		t.Fatalf("the daemon said %q", said)
-	}
-	if got := l.ip("route show default"); !strings.Contains(got, "via 10.1.0.1 dev eth0") {
-		t.Errorf("default route: %q", got)
-	}
-	if l.links()["lo"].has("UP") {
-		t.Error("lo of the daemon's own namespace is not the port's business")
 	}
 }
 

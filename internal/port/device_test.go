@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -277,5 +278,127 @@ func TestPointToPointHostWithGatewayOutsideItsNetwork(t *testing.T) {
 	l.open(spec)
 	if got := l.ip("route show default"); !strings.Contains(got, "via 10.1.0.1 dev eth0") {
 		t.Errorf("default route: %q", got)
+	}
+}
+
+// TestDeletedDeviceWakesWhoeverPolls holds the kernel to what FD promises: a dataplane
+// that sleeps in poll(2) learns at once that its device is gone.
+func TestDeletedDeviceWakesWhoeverPolls(t *testing.T) {
+	l := newLab(t)
+	for _, offload := range []bool{false, true} {
+		spec := l.spec()
+		spec.Offload = offload
+		d := l.open(spec)
+		receiveNothing(t, d)
+		woken := make(chan int16, 1)
+		go func(fd int) {
+			fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			for {
+				if _, err := unix.Poll(fds, 10_000); !errors.Is(err, unix.EINTR) {
+					break
+				}
+			}
+			woken <- fds[0].Revents
+		}(d.FD())
+		l.ip("link del eth0")
+		if got := <-woken; got&unix.POLLERR == 0 {
+			t.Errorf("poll returned %#x, expected POLLERR", got)
+		}
+		if _, err := unix.Read(d.FD(), make([]byte, 2048)); !errors.Is(err, unix.EBADFD) {
+			t.Errorf("reading: %v, expected EBADFD", err)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// receiveNothing reads what is there until nothing is.
+func receiveNothing(t *testing.T, d *Device) {
+	t.Helper()
+	buf := make([]byte, 2048)
+	for {
+		if _, err := unix.Read(d.FD(), buf); errors.Is(err, unix.EAGAIN) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestWritingWhileTheHostsEndIsDownIsAnError(t *testing.T) {
+	l := newLab(t)
+	d := l.open(l.spec())
+	l.ip("link set eth0 down")
+	if _, err := unix.Write(d.FD(), make([]byte, 60)); !errors.Is(err, unix.EIO) {
+		t.Errorf("writing: %v, expected EIO", err)
+	}
+}
+
+func TestSilentKernelEndSendsNothingByItself(t *testing.T) {
+	l := newLab(t)
+	d := l.open(l.spec())
+	// What IPv6 has to say at a birth is said within the random delay of a second
+	// that the probe for duplicates takes (RFC 4862 section 5.4.2).
+	fds := []unix.PollFd{{Fd: int32(d.FD()), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 1200)
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		t.Fatal(err)
+	}
+	if n != 0 {
+		buf := make([]byte, 2048)
+		n, _ = unix.Read(d.FD(), buf)
+		t.Errorf("a frame came without anybody sending: %x", buf[:n])
+	}
+}
+
+func TestPortsOpenConcurrently(t *testing.T) {
+	labs := []lab{newLab(t), newLab(t)}
+	fds := openDescriptors(t)
+	const ports = 8
+	type result struct {
+		d   *Device
+		err error
+	}
+	results := make(chan result)
+	for n := range ports {
+		go func() {
+			l := labs[n%2]
+			spec := l.spec()
+			spec.Name, spec.Device, spec.Offload, spec.Bridge = "p"+strconv.Itoa(n), "eth"+strconv.Itoa(n), n%3 == 0, "br0"
+			d, err := Open(spec)
+			results <- result{d, err}
+		}()
+	}
+	var open []*Device
+	for range ports {
+		r := <-results
+		if r.err != nil {
+			t.Error(r.err)
+			continue
+		}
+		open = append(open, r.d)
+	}
+	for _, l := range labs {
+		if got := len(l.links()); got != 2+ports/2 {
+			t.Errorf("%d devices in %s: %v", got, l.name, l.links())
+		}
+	}
+	closed := make(chan error)
+	for _, d := range open {
+		go func() { closed <- d.Close() }()
+	}
+	for range open {
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+	}
+	for _, l := range labs {
+		if got := len(l.links()); got != 1 {
+			t.Errorf("left behind in %s: %v", l.name, l.links())
+		}
+	}
+	if n := openDescriptors(t); n != fds {
+		t.Errorf("%d descriptors open, %d before", n, fds)
 	}
 }

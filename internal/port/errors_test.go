@@ -62,7 +62,6 @@ func TestMissingTUNDeviceIsNamedWithItsCure(t *testing.T) {
 	spec, ns := Spec{Name: "lan", Device: "eth0"}, &namespace{label: "namespace h1"}
 	opening := func(e unix.Errno) error { return &fs.PathError{Op: "open", Path: clonePath, Err: e} }
 	sentence(t, attachFault(spec, ns, opening(unix.ENOENT)), ErrNoTUN, "/dev/net/tun", "modprobe tun", "--device")
-	sentence(t, attachFault(spec, ns, unix.ENOENT), ErrNoTUN, "modprobe tun") // water's own, bare
 	sentence(t, attachFault(spec, ns, opening(unix.ENODEV)), ErrNoTUN, "no such device", "modprobe tun")
 	sentence(t, attachFault(spec, ns, opening(unix.EPERM)), ErrNoTUN, "DeviceAllow=")
 	sentence(t, attachFault(spec, ns, os.NewSyscallError("ioctl", unix.EBUSY)), ErrDeviceBusy, "eth0", "namespace h1", "another process")
@@ -83,6 +82,7 @@ func TestSpecsThatCannotBe(t *testing.T) {
 		`"a/b"`:             func(s *Spec) { s.Bridge = "a/b" },
 		`"sixteen-letters"`: func(s *Spec) { s.Members, s.Bridge = []string{"sixteen-letters"}, "br0"; s.Members[0] += "!" },
 		"kind: tap":         func(s *Spec) { s.TUN, s.Bridge = true, "br0" },
+		"cannot be a host":  func(s *Spec) { s.Bridge, s.Host = "br0", &HostSpec{} },
 		"no bridge":         func(s *Spec) { s.Members = []string{"eth1"} },
 		"both called eth0":  func(s *Spec) { s.Bridge = "eth0" },
 	} {

@@ -184,31 +184,3 @@ func (d *Device) clearHost(exists bool) error {
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
-
-// differences names what distinguishes two specs of one open port, in the order of
-// the work.
-func differences(now, want Spec) (changed []string) {
-	if now.MTU != want.MTU {
-		changed = append(changed, "mtu")
-	}
-	if now.MAC != want.MAC {
-		changed = append(changed, "mac")
-	}
-	if now.Bridge != want.Bridge {
-		changed = append(changed, "bridge")
-	}
-	if !slices.Equal(now.Members, want.Members) {
-		changed = append(changed, "members")
-	}
-	if !sameHost(now.Host, want.Host) {
-		changed = append(changed, "host")
-	}
-	return changed
-}
-
-func sameHost(a, b *HostSpec) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return a.Gateway == b.Gateway && slices.Equal(a.Address, b.Address)
-}

@@ -15,8 +15,10 @@ import (
 // descriptor. When it is full the kernel drops at the tail. 4096 frames are 8 ms of
 // small packets at the half million a second that one processor forwards: more than
 // two scheduler slices (3 ms) that the dataplane's thread may have to wait for its turn, and
-// short enough not to be felt as delay. The ring itself costs 32 KB; what waits in it is
-// charged to the senders' socket buffers. The kernel's default is 1000 (500 for TUN).
+// short enough not to be felt as delay. The ring itself costs 32 KB. What waits in it is no
+// longer charged to its sender, so that a longer ring would let a flood of 64 KB trains
+// hold ever more kernel memory while the router is stopped: 256 MB at the worst with
+// this one. The kernel's default is 1000 (500 for TUN).
 const transmitQueue = 4096
 
 // aliasPrefix marks what vrouterd made, in the alias that `ip link` shows.
@@ -124,23 +126,4 @@ func (d *Device) releaseLink() error {
 		}
 	}
 	return d.queue.dropOffloads()
-}
-
-// needsReopen names the first setting that an open device cannot change; "" for none.
-func needsReopen(now, want Spec) string {
-	switch {
-	case now.Name != want.Name:
-		return "name"
-	case now.Instance != want.Instance:
-		return "instance"
-	case now.TUN != want.TUN:
-		return "kind"
-	case now.Netns != want.Netns:
-		return "namespace"
-	case now.Device != want.Device:
-		return "device"
-	case now.Offload != want.Offload:
-		return "offload"
-	}
-	return ""
 }

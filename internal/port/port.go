@@ -38,9 +38,20 @@
 package port
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"vrouterd/internal/packet"
+)
+
+// Limits of Spec.MTU, in octets of IP packet: the least that IPv4 allows (RFC 791
+// section 3.2), and the largest jumbo frame in common use.
+const (
+	MinMTU = 68
+	MaxMTU = 9216
 )
 
 // Spec says how a port is to be attached.
@@ -53,7 +64,7 @@ type Spec struct {
 	MTU      int
 	Offload  bool       // vnet headers and segmentation offload where the kernel has them
 	MAC      packet.MAC // the router's own; the kernel end of a TAP gets another, derived from it
-	Bridge   string     // plug the kernel end into this bridge of the same namespace, made if absent
+	Bridge   string     // plug the kernel end into this bridge of the same namespace, made if absent; not with Host
 	Members  []string   // devices moved into the bridge until Close
 	Host     *HostSpec  // configure the kernel end as a lab host
 }
@@ -69,4 +80,35 @@ type State struct {
 	Up     bool   // the device exists, is administratively up and forwards frames
 	Word   string // up, down, missing: one word for `show ports`
 	Reason string // a sentence when not up
+}
+
+// checkSpec refuses what no kernel could do. The configuration has its own and
+// finer checks; these keep the package safe by itself.
+func checkSpec(spec Spec) error {
+	bad := func(format string, args ...any) error {
+		return &fault{kind: ErrSpec, text: "port " + spec.Name + ": " + fmt.Sprintf(format, args...)}
+	}
+	for _, name := range append([]string{spec.Device, spec.Bridge}, spec.Members...) {
+		if name == "" {
+			continue
+		}
+		if len(name) >= unix.IFNAMSIZ || name == "." || name == ".." || strings.ContainsAny(name, "/:%\x00 \t\n\v\f\r") {
+			return bad("%q cannot name a device: 1 to 15 characters without space, slash, colon and percent sign", name)
+		}
+	}
+	switch {
+	case spec.Device == "":
+		return bad("the kernel end needs a device name")
+	case spec.MTU < MinMTU || spec.MTU > MaxMTU:
+		return bad("mtu %d is out of range: %d to %d octets", spec.MTU, MinMTU, MaxMTU)
+	case spec.TUN && spec.Bridge != "":
+		return bad("a tun device has no Ethernet header and cannot join bridge %s: use `kind: tap`", spec.Bridge)
+	case spec.Host != nil && spec.Bridge != "":
+		return bad("a device in bridge %s cannot be a host, because the bridge takes its frames: leave out `host` or `bridge`", spec.Bridge)
+	case spec.Bridge == "" && len(spec.Members) > 0:
+		return bad("devices %s have no bridge to be members of", strings.Join(spec.Members, ", "))
+	case spec.Bridge == spec.Device:
+		return bad("device and bridge are both called %s: name another `device`", spec.Device)
+	}
+	return nil
 }

@@ -86,6 +86,9 @@ func (a attachment) attachPlain() (queue, error) {
 	iface, err := water.New(config)
 	if err != nil {
 		reapUnattached()
+		if _, bare := err.(syscall.Errno); bare { // so it comes from open alone
+			err = &os.PathError{Op: "open", Path: clonePath, Err: err}
+		}
 		return queue{}, err
 	}
 	defer iface.Close()

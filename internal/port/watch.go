@@ -86,9 +86,9 @@ func NewWatcher() *Watcher {
 func (w *Watcher) Events() <-chan Event { return w.events }
 
 // Watch begins to watch the device, in place of any other of the same port name. Its
-// present state is told at once. Watching ends with Unwatch, or silently when the
-// device is closed; a device that is missing stays missing until it is opened and
-// watched anew.
+// present state is told at once. It goes on through every Update. It ends with Unwatch,
+// or silently when the device is closed; until then the watcher keeps the namespace
+// alive. A device that is missing stays missing until it is opened and watched anew.
 func (w *Watcher) Watch(d *Device) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
