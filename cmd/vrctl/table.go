@@ -119,7 +119,7 @@ func (t *table) widths(s screen) []int {
 func (t *table) line(b *strings.Builder, s screen, cells []cell, widths []int) {
 	last := 0
 	for i := range cells {
-		if widths[i] >= 0 && (cells[i].text != "" || t.columns[i].right) {
+		if widths[i] >= 0 && cells[i].text != "" {
 			last = i
 		}
 	}
