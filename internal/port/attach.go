@@ -13,6 +13,11 @@ import (
 func (d *Device) survey(spec Spec) (*netlink.Tuntap, error) {
 	link, err := d.ns.handle.LinkByName(spec.Device)
 	if missing(err) {
+		if spec.AttachOnly {
+			return nil, &fault{kind: ErrDeviceMissing, text: fmt.Sprintf(
+				"port %s: device %s, which somebody else had made, is gone from %s: make it again and the port attaches to it",
+				spec.Name, spec.Device, d.ns.label)}
+		}
 		return nil, nil
 	}
 	if err != nil {

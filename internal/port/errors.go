@@ -11,6 +11,8 @@ import (
 var (
 	// ErrNamespaceMissing: there is no such network namespace (yet).
 	ErrNamespaceMissing = errors.New("network namespace missing")
+	// ErrDeviceMissing: the device is to be attached to and does not exist (any more).
+	ErrDeviceMissing = errors.New("device missing")
 	// ErrDeviceBusy: the device exists and another process holds it.
 	ErrDeviceBusy = errors.New("device busy")
 	// ErrWrongKind: an interface of that name exists and cannot serve as this port.

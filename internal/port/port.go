@@ -66,7 +66,10 @@ type Spec struct {
 	MAC      packet.MAC // the router's own; the kernel end of a TAP gets another, derived from it
 	Bridge   string     // plug the kernel end into this bridge of the same namespace, made if absent; not with Host
 	Members  []string   // devices moved into the bridge until Close
-	Host     *HostSpec  // configure the kernel end as a lab host
+	// AttachOnly waits for a device that somebody else makes: where it does not exist, Open
+	// returns ErrDeviceMissing and makes nothing.
+	AttachOnly bool
+	Host       *HostSpec // configure the kernel end as a lab host
 }
 
 // HostSpec is the configuration of a kernel end that plays a lab host.

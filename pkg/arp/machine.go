@@ -77,11 +77,14 @@ func (m *Machine) Step(now time.Time, ev Event) []Action {
 		}
 	case Flush:
 		m.forgetWhere(DropFlushed, func(n *neighbor) bool {
-			return n.state != StatePermanent && (e.All || n.port == e.Port)
+			return n.state != StatePermanent && (e.All || n.port == e.Port && (e.Addr == 0 || n.addr == e.Addr))
 		})
 	}
 	return m.actions
 }
+
+// Configure changes the machine's choices. Deadlines that are set already stay as they are.
+func (m *Machine) Configure(c Config) { m.cfg = c.withDefaults() }
 
 // Next is when Step is to be called again at the latest; zero: nothing is due.
 func (m *Machine) Next() time.Time {

@@ -107,10 +107,11 @@ type DeleteStatic struct {
 	Addr packet.Addr
 }
 
-// Flush forgets the dynamic neighbours of a port, or of all.
+// Flush forgets dynamic neighbours: one, those of a port, or those of all ports.
 type Flush struct {
 	Port PortID
-	All  bool
+	Addr packet.Addr // 0: every neighbour of the port
+	All  bool        // of every port
 }
 
 // Tick tells that time has passed.

@@ -1,0 +1,74 @@
+package router
+
+import (
+	"time"
+
+	"vrouterd/internal/packet"
+)
+
+// maxLimited bounds the addresses whose ICMP errors are counted one by one.
+const maxLimited = 4096
+
+// bucket is a token bucket: it holds up to a second's worth of tokens.
+type bucket struct {
+	tokens float64
+	at     time.Time
+}
+
+// take refills the bucket and takes a token, if there is one.
+func (b *bucket) take(now time.Time, perSecond int) bool {
+	if perSecond == 0 {
+		return true
+	}
+	depth := float64(perSecond)
+	if b.at.IsZero() {
+		b.tokens = depth
+	} else if d := now.Sub(b.at); d > 0 {
+		b.tokens = min(depth, b.tokens+d.Seconds()*depth)
+	}
+	b.at = now
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
+
+// errorLimiter holds ICMP errors to so many a second, in all and to one address
+// (RFC 1812 section 4.3.2.8). The limit for one address comes first, so that one
+// noisy host cannot use up what all share.
+type errorLimiter struct {
+	rate, perDestination int // a second; 0: no limit
+	all                  bucket
+	rest                 bucket // shared by the addresses that find no room
+	each                 map[packet.Addr]*bucket
+}
+
+func newErrorLimiter() *errorLimiter { return &errorLimiter{each: map[packet.Addr]*bucket{}} }
+
+func (l *errorLimiter) set(rate, perDestination int) { l.rate, l.perDestination = rate, perDestination }
+
+func (l *errorLimiter) allow(now time.Time, to packet.Addr) bool {
+	return l.of(now, to).take(now, l.perDestination) && l.all.take(now, l.rate)
+}
+
+// of is the bucket of an address. When there is no room for another, those that have been
+// quiet for a second, and so are full again, make way.
+func (l *errorLimiter) of(now time.Time, to packet.Addr) *bucket {
+	if b := l.each[to]; b != nil {
+		return b
+	}
+	if len(l.each) >= maxLimited {
+		for a, b := range l.each {
+			if now.Sub(b.at) >= time.Second {
+				delete(l.each, a)
+			}
+		}
+		if len(l.each) >= maxLimited {
+			return &l.rest
+		}
+	}
+	b := &bucket{}
+	l.each[to] = b
+	return b
+}

@@ -1,0 +1,99 @@
+package router
+
+import (
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+
+	"vrouterd/internal/control/api"
+)
+
+// collector reads the router's counters when Prometheus asks.
+type collector struct{ r *Router }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("vrouterd_"+name, help, labels, nil)
+}
+
+var (
+	portMetrics = []struct {
+		desc  *prometheus.Desc
+		value func(*api.Port) uint64
+	}{
+		{desc("port_receive_packets_total", "Packets received on a port.", "port"), func(p *api.Port) uint64 { return p.RxPackets }},
+		{desc("port_receive_bytes_total", "Octets of IP received on a port.", "port"), func(p *api.Port) uint64 { return p.RxBytes }},
+		{desc("port_receive_drops_total", "Packets received on a port and dropped.", "port"), func(p *api.Port) uint64 { return p.RxDrops }},
+		{desc("port_transmit_packets_total", "Packets sent on a port.", "port"), func(p *api.Port) uint64 { return p.TxPackets }},
+		{desc("port_transmit_bytes_total", "Octets of IP sent on a port.", "port"), func(p *api.Port) uint64 { return p.TxBytes }},
+		{desc("port_transmit_drops_total", "Packets that a port's device did not take.", "port"), func(p *api.Port) uint64 { return p.TxDrops }},
+	}
+	portUp       = desc("port_up", "1 while the port is up.", "port")
+	dropsTotal   = desc("drops_total", "Packets dropped, by reason.", "reason")
+	eventsTotal  = desc("counter_total", "Other counters of the router.", "name")
+	routesGauge  = desc("routes", "Routes in the routing table.")
+	fibRoutes    = desc("fib_routes", "Prefixes in the forwarding table.")
+	fibBytes     = desc("fib_bytes", "Memory of the forwarding table, octets.")
+	neighbors    = desc("neighbors", "Neighbours known.", "state")
+	startSeconds = desc("start_time_seconds", "When the router started, seconds since the epoch.")
+	readyGauge   = desc("ready", "1 while every enabled port is up.")
+)
+
+// Describe sends nothing: which reasons there are is known when they are collected.
+func (c collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends the present values.
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	truth := func(b bool) float64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	for _, p := range c.r.Ports() {
+		for _, m := range portMetrics {
+			counter(m.desc, m.value(&p), p.Name)
+		}
+		gauge(portUp, truth(p.Up), p.Name)
+	}
+	for _, d := range c.r.Drops() {
+		counter(dropsTotal, d.Packets, d.Reason)
+	}
+	for _, n := range c.r.Counters() {
+		counter(eventsTotal, n.Value, n.Name)
+	}
+	states := map[string]int{}
+	for _, n := range c.r.Neighbors() {
+		states[n.State]++
+	}
+	for state, n := range states {
+		gauge(neighbors, float64(n), state)
+	}
+	s := c.r.Status()
+	gauge(routesGauge, float64(s.Routes))
+	gauge(fibRoutes, float64(s.FIBRoutes))
+	gauge(fibBytes, float64(s.FIBBytes))
+	gauge(startSeconds, float64(s.Started.UnixNano())/1e9)
+	gauge(readyGauge, truth(s.Ready))
+}
+
+// Metrics is the router's state as Prometheus reads it.
+func (r *Router) Metrics() string {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collector{r})
+	families, err := registry.Gather()
+	if err != nil {
+		r.log.Error("metrics are incomplete", "error", err)
+	}
+	var b strings.Builder
+	for _, f := range families {
+		expfmt.MetricFamilyToText(&b, f)
+	}
+	return b.String()
+}
