@@ -29,7 +29,7 @@ func (r *Router) Start(c *config.Config, text string) error {
 		if err = r.apply(c, true); err != nil {
 			return
 		}
-		r.saved = text
+		r.saved, r.running = text, true
 		r.record("startup", "configuration loaded", text)
 	})
 	return errors.Join(stopped, err)

@@ -414,6 +414,9 @@ func (r *Router) noteReadiness() {
 }
 
 func (r *Router) ready() bool {
+	if !r.running {
+		return false
+	}
 	for _, p := range r.ports {
 		if p.cfg.Enabled && !p.up {
 			return false

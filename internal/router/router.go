@@ -76,6 +76,7 @@ type Router struct {
 	confirm  *confirmation
 	readOnly func(who string) error // tells the control server
 	timer    *time.Timer
+	running  bool // a configuration is in force
 	wasReady bool
 }
 
