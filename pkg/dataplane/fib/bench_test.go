@@ -3,6 +3,7 @@ package fib
 import (
 	"net/netip"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -95,16 +96,16 @@ func BenchmarkLookup(b *testing.B) {
 	routes := fullTable(b)
 	random, zipf := randomAddrs(routes), zipfAddrs(routes)
 	table, d := load(b, routes)
-	bartTable := fillBart(new(bart.Table[Value]), routes)
-	bartFast := fillBart(new(bart.Fast[Value]), routes)
+	bartTable := sync.OnceValue(func() *bart.Table[Value] { return fillBart(new(bart.Table[Value]), routes) })
+	bartFast := sync.OnceValue(func() *bart.Fast[Value] { return fillBart(new(bart.Fast[Value]), routes) })
 	for _, set := range []struct {
 		name  string
 		addrs []packet.Addr
 	}{{"random", random}, {"zipf", zipf}} {
 		b.Run(set.name+"/fib", func(b *testing.B) { benchFIB(b, table, d, set.addrs) })
 		b.Run(set.name+"/fib-chained", func(b *testing.B) { benchFIBChained(b, table, set.addrs) })
-		b.Run(set.name+"/bart.Table", func(b *testing.B) { benchBart(b, bartTable, set.addrs) })
-		b.Run(set.name+"/bart.Fast", func(b *testing.B) { benchBart(b, bartFast, set.addrs) })
+		b.Run(set.name+"/bart.Table", func(b *testing.B) { benchBart(b, bartTable(), set.addrs) })
+		b.Run(set.name+"/bart.Fast", func(b *testing.B) { benchBart(b, bartFast(), set.addrs) })
 	}
 }
 

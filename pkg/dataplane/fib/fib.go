@@ -65,6 +65,21 @@ func New(d *rcu.Domain) *Table {
 // Lookup returns the value of the longest route that covers a, or 0 when none
 // does. It is called inside a read section and allocates nothing.
 func (t *Table) Lookup(a packet.Addr) Value {
+	h := t.head.Load()
+	slot := atomic.LoadUint64(&h.slots[atomic.LoadUint32(&h.pages[a>>22])+uint32(a>>14&0xff)])
+	e := entryAt(h.blocks, uint32(slot), uint32(a>>8))
+	if e == 0 {
+		e = uint32(slot >> 32)
+	}
+	if int32(e) > 0 {
+		return Value(e)
+	}
+	return t.lookupRest(a)
+}
+
+// lookupRest is Lookup for addresses that have routes longer than 24 bits
+// nearby, or none longer than 8.
+func (t *Table) lookupRest(a packet.Addr) Value {
 	for {
 		changes := t.changes.Load()
 		h := t.head.Load()
