@@ -322,11 +322,11 @@ func station() value[packet.MAC] {
 	}
 }
 
-// several is one value or a list of them.
-func several[V any](one value[V]) value[[]placed[V]] {
+// several is one value or a list of them, most at most.
+func several[V any](one value[V], most int) value[[]placed[V]] {
 	return value[[]placed[V]]{
 		schema: &jsonschema.Schema{OneOf: []*jsonschema.Schema{
-			one.schema, {Type: "array", Items: one.schema.CloneSchemas(), MinItems: jsonschema.Ptr(1)},
+			one.schema, {Type: "array", Items: one.schema.CloneSchemas(), MinItems: jsonschema.Ptr(1), MaxItems: jsonschema.Ptr(most)},
 		}},
 		read: func(d *decoder, what string, n *yaml.Node) ([]placed[V], bool) {
 			if n.Kind != yaml.SequenceNode {
@@ -336,30 +336,34 @@ func several[V any](one value[V]) value[[]placed[V]] {
 				}
 				return []placed[V]{{v: v, at: n}}, true
 			}
-			return readSeveral(d, what, n, one)
+			return readSeveral(d, what, n, one, most)
 		},
 	}
 }
 
 // listOf is a list of values.
-func listOf[V any](one value[V]) value[[]placed[V]] {
-	v := several(one)
+func listOf[V any](one value[V], most int) value[[]placed[V]] {
+	v := several(one, most)
 	v.schema = v.schema.OneOf[1]
 	v.read = func(d *decoder, what string, n *yaml.Node) ([]placed[V], bool) {
 		if n.Kind == yaml.ScalarNode {
 			d.fail(n, "%s wants a list: write [%s]", what, shorten(n.Value))
 			return nil, false
 		}
-		return readSeveral(d, what, n, one)
+		return readSeveral(d, what, n, one, most)
 	}
 	return v
 }
 
 // readSeveral keeps the good elements of a list, so that what refers to them
 // is still checked, and reports whether all were good.
-func readSeveral[V any](d *decoder, what string, n *yaml.Node, one value[V]) ([]placed[V], bool) {
+func readSeveral[V any](d *decoder, what string, n *yaml.Node, one value[V], most int) ([]placed[V], bool) {
 	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
 		d.fail(n, "%s: the list is empty; fill it or remove the key", what)
+		return nil, false
+	}
+	if len(n.Content) > most {
+		d.fail(n, "%s: the list has %d entries: at most %d are allowed", what, len(n.Content), most)
 		return nil, false
 	}
 	var all []placed[V]
