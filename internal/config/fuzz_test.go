@@ -32,9 +32,10 @@ func seeds(f *testing.F) {
 }
 
 // FuzzParse: whatever the text, Parse returns a Config or errors with places; and a
-// Config can be edited there and back.
+// Config can be edited there and back, and follows the schema.
 func FuzzParse(f *testing.F) {
 	seeds(f)
+	schema := resolved(f)
 	f.Fuzz(func(t *testing.T, source string) {
 		c, err := Parse("r1.yaml", []byte(source))
 		if err != nil {
@@ -51,6 +52,9 @@ func FuzzParse(f *testing.F) {
 		}
 		if changes := Changes(c, c); len(changes) > 0 {
 			t.Errorf("differs from itself: %q", changes)
+		}
+		if err := schema.Validate(asJSON(t, source)); err != nil {
+			t.Errorf("the decoder accepts it, the schema does not: %v", err)
 		}
 		roundTrip(t, source, c)
 		editThereAndBack(t, source)

@@ -149,7 +149,7 @@ func (t *keyTables) portKeys() []key[rawPort] {
 // topKeys is the table of the whole document, without the sections of later.go.
 func (t *keyTables) topKeys() []key[rawConfig] {
 	return []key[rawConfig]{
-		field("name", "Name of the instance; its socket is /run/vrouterd/<name>.sock. Absent: the file's name without its extension.", instanceName(),
+		field("name", "Name of the instance; its socket is named after it, in /run/vrouterd. Absent: the file's name without its extension.", instanceName(),
 			func(c *rawConfig) *placed[string] { return &c.name }),
 		{
 			name: "ports", doc: "The router's attachments, by name.", optional: true,

@@ -17,11 +17,12 @@ import (
 
 // Patterns of the schema. They help an editor; the decoder is the judge.
 const (
-	addressPattern = `^[0-9]{1,3}(\.[0-9]{1,3}){3}$`
-	prefixPattern  = `^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$`
-	toPattern      = `^(default|[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2})$`
-	macPattern     = `^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$`
-	namePattern    = `^[A-Za-z0-9][A-Za-z0-9._-]*$`
+	durationPattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
+	addressPattern  = `^[0-9]{1,3}(\.[0-9]{1,3}){3}$`
+	prefixPattern   = `^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$`
+	toPattern       = `^(default|[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2})$`
+	macPattern      = `^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$`
+	namePattern     = `^[A-Za-z0-9][A-Za-z0-9._-]*$`
 )
 
 // defaultTo is the JSON of a default.
@@ -97,6 +98,9 @@ func integer(least, most, standard int) value[int] {
 			switch {
 			case n.ShortTag() != "!!int":
 				d.fail(n, "%s wants a whole number from %d to %d, not %s", what, least, most, kindName(n))
+			case strings.HasPrefix(n.Value, "0") && len(n.Value) > 1:
+				// YAML 1.1 takes 010 for eight; nobody who writes it means that.
+				d.fail(n, "%s: write %s without the leading zero, as a decimal number", what, shorten(n.Value))
 			case err != nil || i < least || i > most:
 				d.fail(n, "%s is %s: give a whole number from %d to %d", what, shorten(n.Value), least, most)
 			default:
@@ -153,8 +157,9 @@ func wordList(names []string) string {
 
 // duration is a Go duration within a range.
 func duration(least, most, standard time.Duration) value[time.Duration] {
+	shape := regexp.MustCompile(durationPattern)
 	return value[time.Duration]{
-		schema: &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`, Default: defaultTo(durationText(standard))},
+		schema: &jsonschema.Schema{Type: "string", Pattern: durationPattern, Default: defaultTo(durationText(standard))},
 		read: func(d *decoder, what string, n *yaml.Node) (time.Duration, bool) {
 			if !readScalar(d, what, "a duration such as 30s", n) {
 				return 0, false
@@ -163,7 +168,7 @@ func duration(least, most, standard time.Duration) value[time.Duration] {
 			switch {
 			case n.ShortTag() == "!!int":
 				d.fail(n, "%s: a duration needs its unit: write %ss for seconds", what, shorten(n.Value))
-			case err != nil:
+			case err != nil || !shape.MatchString(n.Value):
 				d.fail(n, "%s wants a duration such as 30s, 1m30s or 500ms, not %s", what, kindName(n))
 			case got < least || got > most:
 				d.fail(n, "%s is %s: give a duration from %s to %s", what, shorten(n.Value), durationText(least), durationText(most))
