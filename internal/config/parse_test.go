@@ -136,3 +136,48 @@ func TestBadFilesAreRefusedWithTheirPlaces(t *testing.T) {
 		})
 	}
 }
+
+func TestLoadNamesTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "house.yaml")
+	if err := os.WriteFile(path, []byte("ports: {lan: {}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(path)
+	if err != nil || c.Name != "house" {
+		t.Errorf("got %+v, %v; want the instance house", c, err)
+	}
+	if err := os.WriteFile(path, []byte("ports: {lan: {mtu: 1}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err == nil || err.Error() != path+":1:20: mtu is 1: give a whole number from 68 to 9216" {
+		t.Errorf("got %v", err)
+	}
+	var all Errors
+	if _, err := Load(path + ".missing"); !errors.Is(err, os.ErrNotExist) || errors.As(err, &all) {
+		t.Errorf("a missing file is an ordinary error, got %v", err)
+	}
+	if _, err := Load(filepath.Dir(path)); err == nil || !strings.Contains(err.Error(), "is a directory") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := Load("/dev/zero"); err == nil || !strings.Contains(err.Error(), "larger than") {
+		t.Errorf("a file without end: %v", err)
+	}
+}
+
+func TestOneNamespaceHasThreeSpellings(t *testing.T) {
+	for spelling, want := range map[string]string{
+		"h1": "h1", "/run/netns/h1": "h1", "/var/run/netns//h1": "h1", "/proc/1/ns/net": "/proc/1/ns/net", "": "", "/run/netns/a/b": "/run/netns/a/b",
+	} {
+		if got := netnsKey(spelling); got != want {
+			t.Errorf("%q is %q, want %q", spelling, got, want)
+		}
+	}
+}
+
+func TestErrorsOpenUpToTheSingleOnes(t *testing.T) {
+	_, err := Parse("x.yaml", []byte("nmae: 1\nports: {lan: {mtu: 1}}\n"))
+	var one Error
+	if !errors.As(err, &one) || one.Line != 1 || one.Column != 1 || one.File != "x.yaml" {
+		t.Errorf("got %+v of %v", one, err)
+	}
+}
