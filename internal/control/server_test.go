@@ -261,3 +261,7 @@ func TestPathsThatCannotBeASocketAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func dialAsSelf(path string) (*net.UnixConn, error) {
+	return net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+}
