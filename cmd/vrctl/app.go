@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -146,14 +147,33 @@ func (a *app) printJSON(rows any) error {
 		if i > 0 {
 			w.WriteString(",\n ")
 		}
-		row, err := json.Marshal(v.Index(i).Interface())
+		row, err := jsonLine(v.Index(i).Interface())
 		if err != nil {
 			return err
 		}
-		w.Write(row)
+		w.Write(bytes.TrimSuffix(row, []byte("\n")))
 	}
 	w.WriteString("]\n")
 	return w.Flush()
+}
+
+// jsonLine is v as JSON and a line's end; < and > stay what they are.
+func jsonLine(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return b.Bytes(), err
+}
+
+// printLine prints v as one line of JSON.
+func (a *app) printLine(v any) error {
+	line, err := jsonLine(v)
+	if err != nil {
+		return err
+	}
+	_, err = a.out.Write(line)
+	return err
 }
 
 // say prints a sentence about what was done; with --json silence is the sentence.

@@ -31,6 +31,7 @@ type column struct {
 	right    bool // for numbers
 	optional bool // left out when no row has anything to say in it
 	flexible bool // gives way when the terminal is narrow
+	spare    bool // left out when the terminal is narrower still, the last one first
 }
 
 // cell of a row.
@@ -113,6 +114,12 @@ func (t *table) widths(s screen) []int {
 			total -= less
 		}
 	}
+	for i := len(t.columns) - 1; i >= 0 && total > s.width; i-- {
+		if t.columns[i].spare && widths[i] >= 0 {
+			total -= widths[i] + gap
+			widths[i] = -1
+		}
+	}
 	return widths
 }
 
@@ -129,13 +136,13 @@ func (t *table) line(b *strings.Builder, s screen, cells []cell, widths []int) {
 			continue
 		}
 		if begun {
-			b.WriteString(strings.Repeat(" ", gap))
 			room -= gap
+			if s.width > 0 && room <= 0 {
+				break
+			}
+			b.WriteString(strings.Repeat(" ", gap))
 		}
 		begun = true
-		if s.width > 0 && room <= 0 {
-			break
-		}
 		shown := cut(c.text, widths[i])
 		if s.width > 0 {
 			shown = cut(shown, room)

@@ -30,6 +30,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("POST", "/v1/config/rollback", "", `{"revisions":1}`)
 	f.Add("POST", "/v1/neighbors", "", `{"address":"10.1.0.9","mac":"02:00:00:00:00:09","port":"lan"}`)
 	f.Add("POST", "/v1/routes", "", `{"to":"10.7.0.0/16","to":null,"via":[null]}`)
+	f.Add("0", "/v1/ports/\n", "a\n=1", "")
 	s, err := NewServer(Options{Path: socketDir(f) + "/r1.sock", Backend: controltest.New("r1")})
 	if err != nil {
 		f.Fatal(err)

@@ -77,7 +77,7 @@ func (c *call) eventSelection() (eventSelection, error) {
 	e.after = uint64(after)
 	if text := c.request.URL.Query().Get("since"); text != "" {
 		if e.since, err = time.Parse(time.RFC3339Nano, text); err != nil {
-			return e, usage("since=%.40s: a time like 2026-01-02T15:04:05Z is wanted", text)
+			return e, usage("since=%.40q: a time like 2026-01-02T15:04:05Z is wanted", text)
 		}
 	}
 	return e, nil
