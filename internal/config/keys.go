@@ -96,6 +96,8 @@ func tables() *keyTables {
 				func(a *rawARP) *placed[time.Duration] { return &a.reachable }),
 			field("max_cache", "Neighbours that are remembered in all; permanent ones are never forgotten.", integer(16, 1<<20, 16384),
 				func(a *rawARP) *placed[int] { return &a.maxCache }),
+			field("probe", "Ask whether an address is taken before using it (RFC 5227 section 2.1), which takes some seconds; otherwise it is announced at once. It is defended either way.", boolean(false),
+				func(a *rawARP) *placed[bool] { return &a.probe }),
 		},
 		control: []key[rawControl]{
 			field("read_only", "Who may read over the control socket besides root and the group vrouterd: nobody (group) or anyone (all).",

@@ -78,7 +78,7 @@ neighbors:
   - {port: lan, address: 10.1.0.9, mac: 02:00:00:00:00:09, name: printer}
 icmp: {rate: 0, per_destination: 5}
 forwarding: {class_e: true, source_route: true}
-arp: {reachable: 1m30s, max_cache: 64}
+arp: {reachable: 1m30s, max_cache: 64, probe: true}
 control: {read_only: all}
 `)
 	const want = `{Name:core-1 Ports:[` +
@@ -96,7 +96,7 @@ control: {read_only: all}
 	if c.Ports[1].MAC != (packet.MAC{}) {
 		t.Errorf("a tun port got the MAC %s", c.Ports[1].MAC)
 	}
-	if c.ARP.Reachable != 90*time.Second || c.ICMP.Rate != 0 || !c.Forwarding.SourceRoute || c.Control.ReadOnly != "all" {
+	if c.ARP.Reachable != 90*time.Second || !c.ARP.Probe || c.ICMP.Rate != 0 || !c.Forwarding.SourceRoute || c.Control.ReadOnly != "all" {
 		t.Errorf("sections: %+v", *c)
 	}
 }

@@ -65,6 +65,31 @@ func (v Verdict) String() string {
 	return "unknown"
 }
 
+var sentences = [verdicts]string{
+	Whole:        "put together, or never a fragment",
+	Held:         "waits for more fragments",
+	Duplicate:    "a double of a fragment that is there already",
+	Malformed:    "a fragment to the router has no good IPv4 header",
+	BadLength:    "a fragment is empty, or not the last and not a multiple of 8 octets",
+	TooLong:      "fragments add up to more than 65535 octets",
+	Overlap:      "fragments of a datagram overlap; all of it is given up",
+	Inconsistent: "fragments disagree where their datagram ends; all of it is given up",
+	TooMany:      "a datagram came in too many fragments",
+	BadECN:       "fragments contradict each other about congestion (RFC 3168 section 5.3)",
+	GivenUp:      "a fragment of a datagram that was given up before",
+	Full:         "a fragment does not fit the memory for reassembly",
+	Evicted:      "a datagram that was never complete made room for others",
+	TimedOut:     "a datagram was not complete in time; answered with reassembly time exceeded",
+}
+
+// Description is one sentence for operators.
+func (v Verdict) Description() string {
+	if v < verdicts {
+		return sentences[v]
+	}
+	return "unknown"
+}
+
 // Lost reports that the fragment, or its datagram, is gone.
 func (v Verdict) Lost() bool { return v >= Malformed }
 

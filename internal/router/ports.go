@@ -185,7 +185,7 @@ func (r *Router) arpPortUp(p *portState, now time.Time) {
 	}
 	r.neighborActions(r.arp.Step(now, arp.PortUp{
 		Port: arp.PortID(p.id), MAC: p.cfg.MAC, Addresses: p.cfg.Address,
-		OnLink: r.onLink(p), ProxyARP: p.cfg.ProxyARP,
+		OnLink: r.onLink(p), ProxyARP: p.cfg.ProxyARP, DAD: r.config.ARP.Probe,
 	}))
 	for i := range r.config.Neighbors {
 		if n := &r.config.Neighbors[i]; n.Port == p.cfg.Name {

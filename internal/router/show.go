@@ -14,6 +14,7 @@ import (
 	"vrouterd/internal/control/api"
 	"vrouterd/internal/hoststack"
 	"vrouterd/internal/packet"
+	"vrouterd/internal/reassembly"
 	"vrouterd/internal/rib"
 	"vrouterd/pkg/arp"
 	"vrouterd/pkg/dataplane"
@@ -282,6 +283,11 @@ func (r *Router) Drops() (rows []api.Drop) {
 		}
 		for reason := arp.BadReason(1); reason < arp.NumBadReasons; reason++ {
 			rows = append(rows, api.Drop{Reason: reason.String(), Description: reason.Description(), Packets: a.Bad[reason]})
+		}
+		for _, v := range reassembly.Verdicts() {
+			if v.Lost() {
+				rows = append(rows, api.Drop{Reason: "reassembly_" + v.String(), Description: v.Description(), Packets: r.pieces.Count(v)})
+			}
 		}
 		rows = append(rows, hostDrops(r.stack.Stats())...)
 	})
