@@ -38,7 +38,7 @@ func TestDefaultsAreFilledIn(t *testing.T) {
 	if got, want := fmt.Sprintf("%+v", p), fmt.Sprintf("%+v", want); got != want {
 		t.Errorf("port\n got %s\nwant %s", got, want)
 	}
-	if c.ICMP != (ICMP{1000, 10}) || c.ARP != (ARP{30 * time.Second, 16384}) || c.Control.ReadOnly != "group" {
+	if c.ICMP != (ICMP{1000, 10}) || c.ARP != (ARP{30 * time.Second, 16384, false}) || c.Control.ReadOnly != "group" {
 		t.Errorf("defaults of the sections: %+v %+v %+v", c.ICMP, c.ARP, c.Control)
 	}
 }
