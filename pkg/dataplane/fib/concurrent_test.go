@@ -37,6 +37,14 @@ func newHistory(n int) *history {
 	answer()
 	for i := range n {
 		var batch []Change
+		if i%10 == 0 {
+			// This stands first, so that the changes below are far apart in time
+			// where they are published in several rounds.
+			v := Value(i % 20 / 10) // insert them, delete them
+			for j := range 600 {
+				batch = append(batch, Change{packet.Addr(100<<24 | j<<14), 32, v * Value(j+1)})
+			}
+		}
 		for range 1 + r.IntN(6) {
 			bits := r.IntN(33)
 			if r.IntN(2) == 0 {
@@ -48,12 +56,6 @@ func newHistory(n int) *history {
 				v = Value(1 + r.IntN(1000))
 			}
 			batch = append(batch, Change{a, bits, v})
-		}
-		if i%50 == 0 {
-			v := Value(i % 100 / 50) // insert them, delete them
-			for j := range 1500 {
-				batch = append(batch, Change{packet.Addr(100<<24 | j<<13), 32, v * Value(j+1)})
-			}
 		}
 		h.batches = append(h.batches, batch)
 		w.apply(batch)
@@ -115,6 +117,62 @@ func TestReadersSeeTheOldOrTheNewRoute(t *testing.T) {
 		t.Errorf("the arena moved only %d times: the test does not cover that", heads.Load())
 	}
 	checkArena(t, table)
+}
+
+// The hand-over between the routes of a slot and the short ones beside it is the
+// one place where an answer rests on two words.
+func TestAddressIsNeverLostBetweenTwoRoutes(t *testing.T) {
+	d := rcu.NewDomain()
+	table := New(d)
+	const a = packet.Addr(10<<24 | 1<<16 | 77)
+	mustInsert(t, table, Change{10 << 24, 8, 1})
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Add(1)
+		reader := d.Register()
+		go func() {
+			defer wg.Done()
+			for !done.Load() {
+				d.Enter(reader)
+				for range 64 {
+					if v := table.Lookup(a); v != 1 && v != 2 {
+						t.Errorf("Lookup(%v) = %d, want 1 or 2", a, v)
+						done.Store(true)
+					}
+				}
+				d.Exit(reader)
+			}
+		}()
+	}
+	for i := 0; i < 40000 && !done.Load(); i++ {
+		longer := Change{10<<24 | 1<<16, 16, 2}
+		if i&1 != 0 {
+			longer = Change{a, 32, 2}
+		}
+		mustInsert(t, table, longer)
+		table.Delete(10<<24, 8)
+		mustInsert(t, table, Change{10 << 24, 8, 1})
+		table.Delete(longer.Addr, longer.Bits)
+	}
+	done.Store(true)
+	wg.Wait()
+}
+
+func TestEveryRoundOfStoresIsCounted(t *testing.T) {
+	table := newTable()
+	for _, c := range []Change{
+		{0, 0, 1}, {10 << 24, 8, 1}, {10 << 24, 9, 1}, {10 << 24, 16, 1}, {10 << 24, 24, 1}, {10 << 24, 32, 1},
+		{10 << 24, 32, 0}, {10 << 24, 24, 0}, {10 << 24, 16, 0}, {10 << 24, 9, 0}, {10 << 24, 8, 0}, {0, 0, 0},
+	} {
+		before := table.changes.Load()
+		if err := table.Apply([]Change{c}); err != nil {
+			t.Fatal(err)
+		}
+		if table.changes.Load() == before {
+			t.Errorf("%v/%d = %d was published without being counted", c.Addr, c.Bits, c.Value)
+		}
+	}
 }
 
 func TestBlocksAreNotReusedWhileAReaderMayHoldThem(t *testing.T) {
