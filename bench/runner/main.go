@@ -203,6 +203,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 
+	if about.others, err = othersBusy(ctx); err != nil {
+		return err
+	}
+	if about.others > 0.1 {
+		fmt.Fprintf(os.Stderr, "bench/run: other processes keep %.1f of %d processors busy: expect a wide spread, and \"processor time, machine\" counts them too\n", about.others, about.cores)
+	}
+
 	l := &lab{ctx: ctx, dir: o.dir, pid: os.Getpid()}
 	defer l.close()
 	began := time.Now()

@@ -24,6 +24,7 @@ type figure struct {
 	unit    string
 	lower   bool // lower is better
 	decimal int
+	plain   bool // shown beside its peer's, but a ratio would say nothing
 }
 
 // measurement is one way to load a site; it yields one or more figures.
@@ -36,26 +37,26 @@ type measurement struct {
 
 func measurements() []measurement {
 	return []measurement{
-		{"tcp1", false, []figure{{"tcp1", "TCP, 1 stream", "Gbit/s", false, 2}},
+		{"tcp1", false, []figure{{"tcp1", "TCP, 1 stream", "Gbit/s", false, 2, false}},
 			func(s *site, _ string, o options) (turn, error) { return takeTCP(s, o, 1) }},
-		{"tcp4", false, []figure{{"tcp4", "TCP, 4 streams", "Gbit/s", false, 2}},
+		{"tcp4", false, []figure{{"tcp4", "TCP, 4 streams", "Gbit/s", false, 2, false}},
 			func(s *site, _ string, o options) (turn, error) { return takeTCP(s, o, 4) }},
 		{"pps", false, []figure{
-			{"pps", "64 B UDP delivered", "kpps", false, 0},
-			{"pps-offered", "64 B UDP offered", "kpps", false, 0},
-			{"pps-loss", "64 B UDP lost of those", "%", true, 1}},
+			{"pps", "64 B UDP delivered", "kpps", false, 0, false},
+			{"pps-offered", "64 B UDP offered", "kpps", false, 0, true},
+			{"pps-loss", "64 B UDP lost of those", "%", true, 1, true}},
 			func(s *site, _ string, o options) (turn, error) { return takePPS(s, o, 0) }},
 		{"rtt", false, []figure{
-			{"rtt", "round trip, median", "us", true, 1},
-			{"rtt99", "round trip, 99th percentile", "us", true, 1}}, takeRTT},
+			{"rtt", "round trip, median", "us", true, 1, false},
+			{"rtt99", "round trip, 99th percentile", "us", true, 1, false}}, takeRTT},
 		{"cpu", false, []figure{
-			{"cpu", "processor time a packet, machine", "ns", true, 0},
-			{"cpu-router", "processor time a packet, router", "ns", true, 0}},
+			{"cpu", "processor time a packet, machine", "ns", true, 0, false},
+			{"cpu-router", "processor time a packet, router", "ns", true, 0, false}},
 			func(s *site, _ string, o options) (turn, error) { return takePPS(s, o, o.rate) }},
 		{"start", true, []figure{
-			{"start", "start to first ping through", "ms", true, 1},
-			{"start-ready", "start to ready", "ms", true, 1},
-			{"rss", "resident memory, 100 routes", "MB", true, 1}}, takeStart},
+			{"start", "start to first ping through", "ms", true, 1, false},
+			{"start-ready", "start to ready", "ms", true, 1, false},
+			{"rss", "resident memory, 100 routes", "MB", true, 1, false}}, takeStart},
 	}
 }
 

@@ -26,6 +26,7 @@ type about struct {
 	kernel    string
 	processor string
 	cores     int
+	others    float64 // processors that other processes kept busy just before the run
 	commit    string
 	dirty     bool
 }
@@ -61,8 +62,33 @@ func (a about) String() string {
 	if a.dirty {
 		dirty = " with uncommitted changes"
 	}
-	return fmt.Sprintf("commit %s%s, Linux %s, %s, %d cores; %d x A B B A, turns of %v, processor time at %d packets/s",
-		a.commit, dirty, a.kernel, a.processor, a.cores, a.rounds, a.turn, a.rate)
+	return fmt.Sprintf("commit %s%s, Linux %s, %s, %d cores; others busy before: %.1f; %d x A B B A, turns of %v, processor time at %d packets/s",
+		a.commit, dirty, a.kernel, a.processor, a.cores, a.others, a.rounds, a.turn, a.rate)
+}
+
+// idleSample is how long the machine is watched for other work before a run.
+const idleSample = time.Second
+
+// othersBusy is how many processors are busy while this run does nothing yet.
+func othersBusy(ctx context.Context) (float64, error) {
+	read := func() (float64, error) {
+		text, err := os.ReadFile("/proc/stat")
+		if err != nil {
+			return 0, err
+		}
+		return procfs.Busy(string(text))
+	}
+	before, err := read()
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-time.After(idleSample):
+	}
+	after, err := read()
+	return (after - before) / idleSample.Seconds(), err
 }
 
 // row is one figure of one of ours beside all peers of the run.
@@ -95,7 +121,8 @@ func rows(results []series) []row {
 					if !ok || ours(other) {
 						continue
 					}
-					if q, ok := spreadOf(pairs(sr.turns[name], sr.turns[other], f.key, ratio)); ok {
+					q, ok := spreadOf(pairs(sr.turns[name], sr.turns[other], f.key, ratio))
+					if ok || f.plain {
 						r.peers = append(r.peers, peer{other, value, q})
 					}
 				}
@@ -163,6 +190,9 @@ func printTable(out io.Writer, a about, results []series) {
 		w = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "RATIO\tOURS\tPEER\tMEDIAN\tMIN\tMAX\tBETTER IS")
 		for _, r := range list {
+			if r.figure.plain {
+				continue
+			}
 			for _, p := range r.peers {
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.figure.what, r.name, p.name,
 					times(p.ratio.median), times(p.ratio.min), times(p.ratio.max), better(r.figure))

@@ -53,7 +53,11 @@ func resultsBlock(a about, results []series) string {
 		for _, name := range peers {
 			cell := " - |"
 			for _, p := range r.peers {
-				if p.name == name {
+				switch {
+				case p.name != name:
+				case r.figure.plain:
+					cell = fmt.Sprintf(" <sub>%s / %s %s</sub> |", number(r.own.median, r.figure.decimal), number(p.value.median, r.figure.decimal), r.figure.unit)
+				default:
 					cell = fmt.Sprintf(" **%s** (%s to %s) <sub>%s / %s %s</sub> |",
 						times(p.ratio.median), times(p.ratio.min), times(p.ratio.max),
 						number(r.own.median, r.figure.decimal), number(p.value.median, r.figure.decimal), r.figure.unit)
