@@ -121,7 +121,7 @@ router() {
     local name=$1 pid deadline
     cat >"$state/$name.yaml"
     "$bin/vrouterd" check "$state/$name.yaml" || fail "the configuration of $name is bad: see above"
-    setsid nsenter --net="/run/netns/$lab-net" "$bin/vrouterd" -c "$state/$name.yaml" \
+    setsid nsenter --net="/run/netns/$lab-net" "$bin/vrouterd" -c "$state/$name.yaml" --state-dir "$state/history" \
         >"$state/$name.log" 2>&1 </dev/null &
     pid=$!
     echo "$pid" >"$state/$name.pid"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -104,10 +105,10 @@ type iperf struct {
 // throughput runs iperf3 for a second from one host to a server on another.
 func (l *lab) throughput(from, to, address string, options ...string) (report iperf) {
 	l.t.Helper()
-	server := l.hosts[to].start("iperf3", "-s", "-1")
+	server := l.hosts[to].start("iperf3", "-s")
 	args := append([]string{"iperf3", "-J", "-t", "1", "-c", address}, options...)
 	eventually(l.t, 30*time.Second, "iperf3 to "+address, func() error {
-		out, _ := l.hosts[from].try(args...)
+		out, _, _ := l.tryApart(l.hosts[from].inside(args...)...)
 		report = iperf{}
 		if err := json.Unmarshal([]byte(out), &report); err != nil {
 			return fmt.Errorf("%w in %s", err, out)
@@ -120,4 +121,11 @@ func (l *lab) throughput(from, to, address string, options ...string) (report ip
 	server.cmd.Process.Kill()
 	<-server.done
 	return report
+}
+
+func TestJumboFramesPass(t *testing.T) {
+	l := newLab(t, "h1", "h2")
+	l.router("r1", strings.ReplaceAll(twoHosts, "    device: eth0\n", "    device: eth0\n    mtu: 9216\n"))
+	l.hosts["h1"].ping("10.2.0.2", "-M", "do", "-s", "9188")
+	l.hosts["h2"].ping("10.1.0.1", "-M", "do", "-s", "9188")
 }

@@ -94,7 +94,7 @@ func (r *router) start() {
 		r.lab.t.Fatal(err)
 	}
 	defer logFile.Close()
-	args := r.lab.wires.inside(filepath.Join(binaries, "vrouterd"), "-c", r.file)
+	args := r.lab.wires.inside(filepath.Join(binaries, "vrouterd"), "-c", r.file, "--state-dir", filepath.Join(r.lab.dir, "history"))
 	r.cmd = exec.Command(args[0], args[1:]...)
 	r.cmd.Stdout, r.cmd.Stderr = logFile, logFile
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
