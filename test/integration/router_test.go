@@ -140,6 +140,7 @@ func (r *router) socket() string { return "/run/vrouterd/" + r.instance + ".sock
 func (r *router) stop() {
 	r.lab.t.Helper()
 	if !r.running() {
+		os.Remove(r.socket()) // a killed router cannot
 		return
 	}
 	r.signal(syscall.SIGTERM)
