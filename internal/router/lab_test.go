@@ -248,6 +248,7 @@ func newLab(t *testing.T, w *wires, opt Options) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.arp = arp.New(fast, opt.Rand) // what is not configured with the rest, such as the pace of requests
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
