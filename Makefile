@@ -47,7 +47,7 @@ lab: ## raise the demo lab, show it, take it down (as root)
 	scripts/netns-lab.sh demo
 
 check: build ## the sample configurations through vrouterd check
-	@for f in deploy/samples/*.yaml; do echo "vrouterd check $$f"; bin/vrouterd check "$$f" || exit 1; done
+	@for f in configs/*.yaml; do echo "vrouterd check $$f"; bin/vrouterd check "$$f" || exit 1; done
 
 clean: ## remove what was built
 	rm -rf bin bench/out
@@ -60,7 +60,7 @@ install: build ## binaries, units and a sample configuration under PREFIX (/usr/
 	for unit in vrouterd@.service vrouterd-lab@.service; do \
 		sed 's,/usr/local/,$(PREFIX)/,g' deploy/$$unit > $(DESTDIR)/etc/systemd/system/$$unit; done
 	install -D -m 0644 deploy/vrouterd.sysusers $(DESTDIR)/usr/lib/sysusers.d/vrouterd.conf
-	test -e $(DESTDIR)/etc/vrouterd/sample.yaml || install -m 0640 deploy/samples/attach.yaml $(DESTDIR)/etc/vrouterd/sample.yaml
+	test -e $(DESTDIR)/etc/vrouterd/sample.yaml || install -m 0640 configs/bridge.yaml $(DESTDIR)/etc/vrouterd/sample.yaml
 
 uninstall: ## what install put there, the configuration apart
 	rm -f $(DESTDIR)$(PREFIX)/sbin/vrouterd $(DESTDIR)$(PREFIX)/bin/vrctl \

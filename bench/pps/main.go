@@ -45,6 +45,15 @@ type result struct {
 	PPS       float64 `json:"delivered_pps"`
 	SentPPS   float64 `json:"sent_pps"`
 	Loss      float64 `json:"loss"` // fraction of the packets sent
+
+	// Dropped counts packets that the router delivered and the sink was too
+	// slow to take: when it is not next to nothing, the sink was measured.
+	Dropped uint64 `json:"sink_dropped"`
+
+	// Busy and Router are processor time within the measured time, in
+	// seconds: of the whole machine without idle, iowait and steal, and of the process -pid.
+	Busy   float64 `json:"busy_seconds"`
+	Router float64 `json:"router_seconds"`
 }
 
 func main() {
@@ -57,6 +66,7 @@ func main() {
 		warmup  = flag.Duration("warmup", 200*time.Millisecond, "time before counting starts")
 		payload = flag.Int("payload", 22, "UDP payload in octets; 22 makes a 64-octet Ethernet frame")
 		rate    = flag.Int("rate", 0, "packets a second; 0: as many as possible")
+		pid     = flag.Int("pid", 0, "process whose processor time is to be reported; 0: none")
 		batch   = flag.Int("batch", 64, "packets in one system call")
 	)
 	flag.Parse()
@@ -68,7 +78,7 @@ func main() {
 		err = run(config{
 			from: *from, to: *to, dst: netip.AddrPortFrom(addr, uint16(*port)),
 			length: *length, warmup: *warmup,
-			payload: *payload, rate: *rate, batch: *batch,
+			payload: *payload, rate: *rate, batch: *batch, pid: *pid,
 		})
 	}
 	if err != nil {
@@ -84,6 +94,7 @@ type config struct {
 	payload        int
 	rate           int
 	batch          int
+	pid            int
 }
 
 func run(c config) error {
@@ -126,6 +137,14 @@ func run(c config) error {
 		return err
 	case <-time.After(c.warmup):
 	}
+	before, err := processorTime(c.pid)
+	if err != nil {
+		return err
+	}
+	dropped, err := drops(sink)
+	if err != nil {
+		return err
+	}
 	s0, d0, t0 := sent.Load(), delivered.Load(), time.Now()
 	select {
 	case err := <-failed:
@@ -133,9 +152,18 @@ func run(c config) error {
 	case <-time.After(c.length):
 	}
 	s1, d1, took := sent.Load(), delivered.Load(), time.Since(t0).Seconds()
+	after, err := processorTime(c.pid)
+	if err != nil {
+		return err
+	}
+	droppedAfter, err := drops(sink)
+	if err != nil {
+		return err
+	}
 	stop.Store(true)
 
-	r := result{Seconds: took, Sent: s1 - s0, Delivered: d1 - d0}
+	r := result{Seconds: took, Sent: s1 - s0, Delivered: d1 - d0, Dropped: uint64(droppedAfter - dropped)}
+	r.Busy, r.Router = after.busy-before.busy, after.router-before.router
 	r.PPS, r.SentPPS = float64(r.Delivered)/took, float64(r.Sent)/took
 	if r.Sent > r.Delivered {
 		r.Loss = 1 - float64(r.Delivered)/float64(r.Sent)

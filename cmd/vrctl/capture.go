@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -110,7 +109,7 @@ func (a *app) summarize(body io.Reader, seen *int) error {
 		p := captured{Time: info.Timestamp, Port: face.Name, Length: info.Length,
 			Summary: summary(data, face.LinkType), Comments: filled(options.Comments)}
 		if a.json {
-			err = json.NewEncoder(a.out).Encode(p)
+			err = a.printLine(p)
 		} else {
 			_, err = fmt.Fprintln(a.out, strings.TrimRight(fmt.Sprintf("%s  %-8s  %s  %s", a.screen.paint(dim, p.Time.Local().Format("15:04:05.000000")),
 				p.Port, p.Summary, a.screen.paint(yellow, strings.Join(p.Comments, ", "))), " "))

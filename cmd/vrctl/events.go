@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -100,7 +99,7 @@ event of the kind events_lost.`,
 			}
 			ctx := cmd.Context()
 			return a.with(func(c *client.Client) error {
-				err := c.Events(ctx, q, nil, a.printEvent)
+				err := c.Events(ctx, q, a.printEvent)
 				if ctx.Err() != nil {
 					return nil // Ctrl-C is how this ends
 				}
@@ -117,7 +116,7 @@ event of the kind events_lost.`,
 
 func (a *app) printEvent(e api.Event) error {
 	if a.json {
-		return json.NewEncoder(a.out).Encode(e)
+		return a.printLine(e)
 	}
 	line := a.screen.paint(dim, clock(e.Time)) + "  " + a.screen.paint(eventStyle(e.Kind), fmt.Sprintf("%-16s", e.Kind)) + "  " + e.Message
 	for _, k := range slices.Sorted(maps.Keys(e.Fields)) {

@@ -73,10 +73,10 @@ func noPort(name string, all []api.Port) string {
 
 func portsTable(all []api.Port) *table {
 	t := newTable("no ports",
-		column{title: "NAME"}, column{title: "STATE"}, column{title: "KIND"}, column{title: "ADDRESS"},
+		column{title: "NAME"}, column{title: "STATE"}, column{title: "KIND", spare: true}, column{title: "ADDRESS"},
 		column{title: "MTU", right: true}, column{title: "KERNEL END", flexible: true},
-		column{title: "RX", right: true}, column{title: "RX BYTES", right: true},
-		column{title: "TX", right: true}, column{title: "TX BYTES", right: true}, column{title: "DROPS", right: true})
+		column{title: "RX", right: true}, column{title: "RX BYTES", right: true, spare: true},
+		column{title: "TX", right: true}, column{title: "TX BYTES", right: true, spare: true}, column{title: "DROPS", right: true})
 	for _, p := range all {
 		drops := cell{count(p.RxDrops + p.TxDrops), plain}
 		if p.RxDrops+p.TxDrops > 0 {

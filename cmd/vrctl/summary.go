@@ -15,7 +15,7 @@ func summary(data []byte, link layers.LinkType) string {
 		return arpSummary(arp)
 	}
 	ip, ok := p.Layer(layers.LayerTypeIPv4).(*layers.IPv4)
-	if !ok {
+	if !ok || ip.SrcIP == nil {
 		return frameSummary(p, len(data))
 	}
 	tail := fmt.Sprintf(", ttl %d, %d octets", ip.TTL, ip.Length)

@@ -30,6 +30,11 @@ func run() int {
 	if err == nil {
 		return 0
 	}
+	var faults config.Errors
+	if errors.As(err, &faults) {
+		fmt.Fprintln(os.Stderr, faults) // each says file:line:column
+		return exitUsage
+	}
 	fmt.Fprintln(os.Stderr, "vrouterd:", err)
 	var u usageError
 	if errors.As(err, &u) || errors.Is(err, daemon.ErrConfig) {
@@ -92,7 +97,7 @@ nothing is left behind. Steer it with vrctl.`,
 			Args: oneFile,
 			RunE: func(_ *cobra.Command, args []string) error {
 				if _, err := config.Load(args[0]); err != nil {
-					return fmt.Errorf("%w:\n%w", daemon.ErrConfig, err)
+					return fmt.Errorf("%w: %w", daemon.ErrConfig, err)
 				}
 				return nil
 			},

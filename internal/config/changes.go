@@ -23,6 +23,7 @@ func Changes(old, new *Config) []string {
 	c.value("forwarding: class_e", strconv.FormatBool(old.Forwarding.ClassE), strconv.FormatBool(new.Forwarding.ClassE))
 	c.value("forwarding: source_route", strconv.FormatBool(old.Forwarding.SourceRoute), strconv.FormatBool(new.Forwarding.SourceRoute))
 	c.value("arp: reachable", durationText(old.ARP.Reachable), durationText(new.ARP.Reachable))
+	c.value("arp: probe", strconv.FormatBool(old.ARP.Probe), strconv.FormatBool(new.ARP.Probe))
 	c.value("arp: max_cache", strconv.Itoa(old.ARP.MaxCache), strconv.Itoa(new.ARP.MaxCache))
 	c.value("control: read_only", old.Control.ReadOnly, new.Control.ReadOnly)
 	return c

@@ -123,6 +123,7 @@ type Forwarding struct {
 type ARP struct {
 	Reachable time.Duration // base of the 0.5-1.5 random factor; default 30s
 	MaxCache  int           // neighbours in all; default 16384
+	Probe     bool          // ask whether an address is taken before using it (RFC 5227 section 2.1); default false
 }
 
 // Control says who may do what on the socket.

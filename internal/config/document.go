@@ -194,13 +194,11 @@ func (d *Document) commit(want *Config, text string, edit func(tree *yaml.Node))
 		return err
 	}
 	edit(tree)
-	var b strings.Builder
-	encoder := yaml.NewEncoder(&b)
-	encoder.SetIndent(2)
-	if err := errors.Join(encoder.Encode(tree), encoder.Close()); err != nil {
-		return fmt.Errorf("cannot write the configuration: %w", err)
+	written, err := writeTree(tree)
+	if err != nil {
+		return err
 	}
-	next, err := NewDocument(d.file, []byte(b.String()))
+	next, err := NewDocument(d.file, []byte(written))
 	var others Errors
 	switch {
 	case errors.As(err, &others) && len(faults) > 0:

@@ -247,3 +247,41 @@ routes:
 		t.Errorf("the wrong route went: %+v", routes)
 	}
 }
+
+func TestCommentsSurviveATextThatIsWrittenOutAnew(t *testing.T) {
+	d := document(t, `# top
+ports: {lan: {address: 10.1.0.1/24}} # desks
+# about the routes
+routes: [
+  # the cellar
+  {to: 10.2.0.0/16, via: 10.1.0.2}, # slow
+  # the roof
+  {to: 10.3.0.0/16,
+   via: 10.1.0.3}
+]
+# end
+`)
+	if err := d.AddRoute(Route{To: netip.MustParsePrefix("10.4.0.0/16"), Via: addresses("10.1.0.4")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, comment := range []string{"# top", "# desks", "# about the routes", "# the cellar", "# slow", "# the roof", "# end"} {
+		if !strings.Contains(d.Text(), comment) {
+			t.Errorf("%q is lost:\n%s", comment, d.Text())
+		}
+	}
+}
+
+func TestConfigsAreImmutableUnderEdits(t *testing.T) {
+	d := document(t, commented)
+	before := d.Config()
+	copied := withoutPlaces(before)
+	if err := d.AddRoute(Route{To: netip.MustParsePrefix("10.4.0.0/16"), Via: addresses("10.1.0.4")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.SetPortEnabled("lan", false); err != nil {
+		t.Fatal(err)
+	}
+	if !sameMeaning(before, &copied) || before == d.Config() {
+		t.Error("an edit changed a configuration that was handed out")
+	}
+}

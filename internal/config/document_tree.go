@@ -1,7 +1,10 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -84,6 +87,30 @@ func lookUp(mapping *yaml.Node, name string) (key, value *yaml.Node) {
 		}
 	}
 	return nil, nil
+}
+
+// writeTree writes a document's tree out anew.
+func writeTree(document *yaml.Node) (string, error) {
+	spellNulls(document, false)
+	var b strings.Builder
+	encoder := yaml.NewEncoder(&b)
+	encoder.SetIndent(2)
+	if err := errors.Join(encoder.Encode(document), encoder.Close()); err != nil {
+		return "", fmt.Errorf("cannot write the configuration: %w", err)
+	}
+	return b.String(), nil
+}
+
+// spellNulls writes out the values that were left out within braces, where the encoder
+// would make empty texts of them.
+func spellNulls(n *yaml.Node, inFlow bool) {
+	inFlow = inFlow || n.Style&yaml.FlowStyle != 0
+	if inFlow && isNull(n) && n.Value == "" {
+		n.Value = "null"
+	}
+	for _, child := range n.Content {
+		spellNulls(child, inFlow)
+	}
 }
 
 // treeAdd, treeRemove and treeSetEnabled edit the tree itself, for texts that the

@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // seeds are the samples, the bad files and a few texts that have hurt YAML readers.
@@ -30,12 +28,14 @@ func seeds(f *testing.F) {
 	f.Add("%YAML 1.1\n---\nname: !!binary aGk=\n...\n---\n")
 	f.Add("name: \"\\x00\\u2028\"\nports: {\"\": {}}\n")
 	f.Add("\ufeffname: r1\n")
+	f.Add("ports: {A}")
 }
 
 // FuzzParse: whatever the text, Parse returns a Config or errors with places; and a
-// Config can be edited there and back.
+// Config can be edited there and back, and follows the schema.
 func FuzzParse(f *testing.F) {
 	seeds(f)
+	schema := resolved(f)
 	f.Fuzz(func(t *testing.T, source string) {
 		c, err := Parse("r1.yaml", []byte(source))
 		if err != nil {
@@ -53,6 +53,9 @@ func FuzzParse(f *testing.F) {
 		if changes := Changes(c, c); len(changes) > 0 {
 			t.Errorf("differs from itself: %q", changes)
 		}
+		if err := schema.Validate(asJSON(t, source)); err != nil {
+			t.Errorf("the decoder accepts it, the schema does not: %v", err)
+		}
 		roundTrip(t, source, c)
 		editThereAndBack(t, source)
 	})
@@ -64,11 +67,11 @@ func roundTrip(t *testing.T, source string, c *Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := yaml.Marshal(tree)
+	text, err := writeTree(tree)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := Parse("r1.yaml", text)
+	again, err := Parse("r1.yaml", []byte(text))
 	if err != nil || !sameMeaning(c, again) {
 		t.Errorf("written out anew it means something else (%v)\n%q\n%q", err, source, text)
 	}

@@ -12,6 +12,14 @@ import (
 	"vrouterd/internal/packet"
 )
 
+// Lengths of lists; they are beyond any use, and bound the work of checking.
+const (
+	maxNextHops  = 64
+	maxAddresses = 256
+	maxMembers   = 64
+	maxProxied   = 1024
+)
+
 // keyTables are all the tables of keys. They are built once for a decoder, since a
 // configuration may have many thousand routes.
 type keyTables struct {
@@ -32,11 +40,11 @@ func tables() *keyTables {
 		bridge: []key[rawBridge]{
 			must(field("name", "Name of the bridge, at most 15 octets. It is made if absent.", deviceName(),
 				func(b *rawBridge) *placed[string] { return &b.name })),
-			field("members", "Devices of the same namespace, such as a VM's NIC, that join the bridge for as long as the router runs.", listOf(deviceName()),
+			field("members", "Devices of the same namespace, such as a VM's NIC, that join the bridge for as long as the router runs.", listOf(deviceName(), maxMembers),
 				func(b *rawBridge) *placed[[]placed[string]] { return &b.members }),
 		},
 		host: []key[rawHost]{
-			must(field("address", "Address of the kernel end with its prefix length, within a subnet of the port; a string or a list.", several(interfacePrefix()),
+			must(field("address", "Address of the kernel end with its prefix length, within a subnet of the port; a string or a list.", several(interfacePrefix(), maxAddresses),
 				func(h *rawHost) *placed[[]placed[netip.Prefix]] { return &h.address })),
 			field("gateway", "Default gateway of the kernel end: an address of this port. Absent: no default route.", address(),
 				func(h *rawHost) *placed[netip.Addr] { return &h.gateway }),
@@ -44,7 +52,7 @@ func tables() *keyTables {
 		route: []key[rawRoute]{
 			must(field("to", "Destination: a prefix without host bits, or `default` for 0.0.0.0/0.", destination(),
 				func(r *rawRoute) *placed[netip.Prefix] { return &r.to })),
-			field("via", "Next hop, or a list of next hops of equal cost. It is on the subnet of a port or reached through another route.", several(address()),
+			field("via", "Next hop, or a list of next hops of equal cost. It is on the subnet of a port or reached through another route.", several(address(), maxNextHops),
 				func(r *rawRoute) *placed[[]placed[netip.Addr]] { return &r.via }),
 			field("port", "Port through which the destination is on-link; with `via`, the port on which the next hop is.", portName(),
 				func(r *rawRoute) *placed[string] { return &r.port }),
@@ -88,6 +96,8 @@ func tables() *keyTables {
 				func(a *rawARP) *placed[time.Duration] { return &a.reachable }),
 			field("max_cache", "Neighbours that are remembered in all; permanent ones are never forgotten.", integer(16, 1<<20, 16384),
 				func(a *rawARP) *placed[int] { return &a.maxCache }),
+			field("probe", "Ask whether an address is taken before using it (RFC 5227 section 2.1), which takes some seconds; otherwise it is announced at once. It is defended either way.", boolean(false),
+				func(a *rawARP) *placed[bool] { return &a.probe }),
 		},
 		control: []key[rawControl]{
 			field("read_only", "Who may read over the control socket besides root and the group vrouterd: nobody (group) or anyone (all).",
@@ -109,7 +119,7 @@ func (t *keyTables) portKeys() []key[rawPort] {
 			func(p *rawPort) *placed[string] { return &p.netns }),
 		field("device", "Name of the kernel end, at most 15 octets. Absent: the port's name.", deviceName(),
 			func(p *rawPort) *placed[string] { return &p.device }),
-		field("address", "The router's own address with its prefix length; a string or a list. Absent: the port has none.", several(interfacePrefix()),
+		field("address", "The router's own address with its prefix length; a string or a list. Absent: the port has none.", several(interfacePrefix(), maxAddresses),
 			func(p *rawPort) *placed[[]placed[netip.Prefix]] { return &p.address }),
 		field("mac", "The router's MAC address. Absent: a stable one, derived from the names of instance and port. Not for tun.", station(),
 			func(p *rawPort) *placed[packet.MAC] { return &p.mac }),
@@ -117,7 +127,7 @@ func (t *keyTables) portKeys() []key[rawPort] {
 			func(p *rawPort) *placed[int] { return &p.mtu }),
 		field("offload", "Segmentation and checksum offload between the router and the kernel, where the kernel has it.", oneOf("auto", "off"),
 			func(p *rawPort) *placed[string] { return &p.offload }),
-		field("proxy_arp", "Prefixes for whose addresses the router answers ARP requests on this port. Not for tun.", listOf(network()),
+		field("proxy_arp", "Prefixes for whose addresses the router answers ARP requests on this port. Not for tun.", listOf(network(), maxProxied),
 			func(p *rawPort) *placed[[]placed[netip.Prefix]] { return &p.proxyARP }),
 		field("bridge", "Linux bridge of the kernel end's namespace into which it is plugged: a name, or a mapping with `name` and `members`. Not for tun.", t.bridgeValue(),
 			func(p *rawPort) *placed[rawBridge] { return &p.bridge }),
@@ -141,7 +151,7 @@ func (t *keyTables) portKeys() []key[rawPort] {
 // topKeys is the table of the whole document, without the sections of later.go.
 func (t *keyTables) topKeys() []key[rawConfig] {
 	return []key[rawConfig]{
-		field("name", "Name of the instance; its socket is /run/vrouterd/<name>.sock. Absent: the file's name without its extension.", instanceName(),
+		field("name", "Name of the instance; its socket is named after it, in /run/vrouterd. Absent: the file's name without its extension.", instanceName(),
 			func(c *rawConfig) *placed[string] { return &c.name }),
 		{
 			name: "ports", doc: "The router's attachments, by name.", optional: true,

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -36,16 +37,13 @@ func parseDocument(filename string, document *yaml.Node) (*Config, error) {
 // Load reads and validates a file. A file that cannot be read is an ordinary
 // error, which wraps that of the system; a wrong one gives [Errors].
 func Load(path string) (*Config, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
+	file, err := os.Open(path)
+	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
-	case info.IsDir():
-		return nil, fmt.Errorf("cannot read the configuration: %s is a directory; name a file in it", path)
-	case info.Size() > MaxSize:
-		return nil, Errors{tooLarge(path, info.Size())}
 	}
-	source, err := os.ReadFile(path)
+	defer file.Close()
+	// Beyond the limit Parse refuses it; a device that never ends must not fill the memory.
+	source, err := io.ReadAll(io.LimitReader(file, MaxSize+1))
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}

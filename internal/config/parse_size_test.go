@@ -31,7 +31,7 @@ func TestTenThousandRoutesAreRead(t *testing.T) {
 
 func TestAFileBeyondTheLimitIsRefused(t *testing.T) {
 	_, err := Parse("big.yaml", bytes.Repeat([]byte("#"), MaxSize+1))
-	if err == nil || !strings.Contains(err.Error(), "at most 16777216") {
+	if err == nil || !strings.Contains(err.Error(), "larger than the 16 MiB") {
 		t.Errorf("got %v", err)
 	}
 }

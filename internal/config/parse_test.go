@@ -38,7 +38,7 @@ func TestDefaultsAreFilledIn(t *testing.T) {
 	if got, want := fmt.Sprintf("%+v", p), fmt.Sprintf("%+v", want); got != want {
 		t.Errorf("port\n got %s\nwant %s", got, want)
 	}
-	if c.ICMP != (ICMP{1000, 10}) || c.ARP != (ARP{30 * time.Second, 16384}) || c.Control.ReadOnly != "group" {
+	if c.ICMP != (ICMP{1000, 10}) || c.ARP != (ARP{30 * time.Second, 16384, false}) || c.Control.ReadOnly != "group" {
 		t.Errorf("defaults of the sections: %+v %+v %+v", c.ICMP, c.ARP, c.Control)
 	}
 }
@@ -78,7 +78,7 @@ neighbors:
   - {port: lan, address: 10.1.0.9, mac: 02:00:00:00:00:09, name: printer}
 icmp: {rate: 0, per_destination: 5}
 forwarding: {class_e: true, source_route: true}
-arp: {reachable: 1m30s, max_cache: 64}
+arp: {reachable: 1m30s, max_cache: 64, probe: true}
 control: {read_only: all}
 `)
 	const want = `{Name:core-1 Ports:[` +
@@ -96,7 +96,7 @@ control: {read_only: all}
 	if c.Ports[1].MAC != (packet.MAC{}) {
 		t.Errorf("a tun port got the MAC %s", c.Ports[1].MAC)
 	}
-	if c.ARP.Reachable != 90*time.Second || c.ICMP.Rate != 0 || !c.Forwarding.SourceRoute || c.Control.ReadOnly != "all" {
+	if c.ARP.Reachable != 90*time.Second || !c.ARP.Probe || c.ICMP.Rate != 0 || !c.Forwarding.SourceRoute || c.Control.ReadOnly != "all" {
 		t.Errorf("sections: %+v", *c)
 	}
 }
@@ -134,5 +134,50 @@ func TestBadFilesAreRefusedWithTheirPlaces(t *testing.T) {
 				t.Errorf("errors\n%swant\n%s", got, want)
 			}
 		})
+	}
+}
+
+func TestLoadNamesTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "house.yaml")
+	if err := os.WriteFile(path, []byte("ports: {lan: {}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(path)
+	if err != nil || c.Name != "house" {
+		t.Errorf("got %+v, %v; want the instance house", c, err)
+	}
+	if err := os.WriteFile(path, []byte("ports: {lan: {mtu: 1}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err == nil || err.Error() != path+":1:20: mtu is 1: give a whole number from 68 to 9216" {
+		t.Errorf("got %v", err)
+	}
+	var all Errors
+	if _, err := Load(path + ".missing"); !errors.Is(err, os.ErrNotExist) || errors.As(err, &all) {
+		t.Errorf("a missing file is an ordinary error, got %v", err)
+	}
+	if _, err := Load(filepath.Dir(path)); err == nil || !strings.Contains(err.Error(), "is a directory") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := Load("/dev/zero"); err == nil || !strings.Contains(err.Error(), "larger than") {
+		t.Errorf("a file without end: %v", err)
+	}
+}
+
+func TestOneNamespaceHasThreeSpellings(t *testing.T) {
+	for spelling, want := range map[string]string{
+		"h1": "h1", "/run/netns/h1": "h1", "/var/run/netns//h1": "h1", "/proc/1/ns/net": "/proc/1/ns/net", "": "", "/run/netns/a/b": "/run/netns/a/b",
+	} {
+		if got := netnsKey(spelling); got != want {
+			t.Errorf("%q is %q, want %q", spelling, got, want)
+		}
+	}
+}
+
+func TestErrorsOpenUpToTheSingleOnes(t *testing.T) {
+	_, err := Parse("x.yaml", []byte("nmae: 1\nports: {lan: {mtu: 1}}\n"))
+	var one Error
+	if !errors.As(err, &one) || one.Line != 1 || one.Column != 1 || one.File != "x.yaml" {
+		t.Errorf("got %+v of %v", one, err)
 	}
 }

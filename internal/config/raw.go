@@ -93,6 +93,7 @@ type rawForwarding struct {
 type rawARP struct {
 	reachable placed[time.Duration]
 	maxCache  placed[int]
+	probe     placed[bool]
 }
 
 type rawControl struct {

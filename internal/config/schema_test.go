@@ -208,3 +208,22 @@ func TestDocumentationTellsOfEveryKey(t *testing.T) {
 		}
 	}
 }
+
+// TestDocumentedExamplesFollowTheSchema judges every YAML block of the document.
+func TestDocumentedExamplesFollowTheSchema(t *testing.T) {
+	text, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := resolved(t)
+	blocks := strings.Split(string(text), "```yaml\n")[1:]
+	if len(blocks) < 4 {
+		t.Fatalf("%d examples", len(blocks))
+	}
+	for _, block := range blocks {
+		source, _, _ := strings.Cut(block, "```")
+		if err := schema.Validate(asJSON(t, source)); err != nil {
+			t.Errorf("%v\n%s", err, source)
+		}
+	}
+}

@@ -20,7 +20,8 @@ const MaxSize = 16 << 20
 // readSource returns the only document in source; its first child is the root mapping.
 func readSource(file string, source []byte) (*yaml.Node, error) {
 	if len(source) > MaxSize {
-		return nil, Errors{tooLarge(file, int64(len(source)))}
+		return nil, Errors{{file, 1, 1, fmt.Sprintf(
+			"the file is larger than the %d MiB that a configuration may have: is it the right file?", MaxSize>>20)}}
 	}
 	if line, column, ok := firstInvalidUTF8(source); !ok {
 		return nil, Errors{{file, line, column, "not UTF-8 text: save the file with the encoding UTF-8"}}
@@ -53,11 +54,6 @@ func readSource(file string, source []byte) (*yaml.Node, error) {
 			"a configuration is a mapping of keys such as `name:` and `ports:`, not %s", kindName(root))}}
 	}
 	return &document, nil
-}
-
-func tooLarge(file string, size int64) Error {
-	return Error{file, 1, 1, fmt.Sprintf(
-		"the file has %d octets, but a configuration has at most %d: is it the right file?", size, MaxSize)}
 }
 
 // refuseIndirection finds anchors, aliases and tags. It never follows an

@@ -65,7 +65,7 @@ func (v *validator) settings() {
 	}
 	c.ICMP = ICMP{Rate: r.icmp.rate.or(1000), PerDestination: r.icmp.perDestination.or(10)}
 	c.Forwarding = Forwarding{ClassE: r.forwarding.classE.or(false), SourceRoute: r.forwarding.sourceRoute.or(false)}
-	c.ARP = ARP{Reachable: r.arp.reachable.or(30 * time.Second), MaxCache: r.arp.maxCache.or(16384)}
+	c.ARP = ARP{Reachable: r.arp.reachable.or(30 * time.Second), MaxCache: r.arp.maxCache.or(16384), Probe: r.arp.probe.or(false)}
 	c.Control = Control{ReadOnly: r.control.readOnly.or("group")}
 }
 

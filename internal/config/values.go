@@ -17,11 +17,12 @@ import (
 
 // Patterns of the schema. They help an editor; the decoder is the judge.
 const (
-	addressPattern = `^[0-9]{1,3}(\.[0-9]{1,3}){3}$`
-	prefixPattern  = `^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$`
-	toPattern      = `^(default|[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2})$`
-	macPattern     = `^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$`
-	namePattern    = `^[A-Za-z0-9][A-Za-z0-9._-]*$`
+	durationPattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
+	addressPattern  = `^[0-9]{1,3}(\.[0-9]{1,3}){3}$`
+	prefixPattern   = `^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$`
+	toPattern       = `^(default|[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2})$`
+	macPattern      = `^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$`
+	namePattern     = `^[A-Za-z0-9][A-Za-z0-9._-]*$`
 )
 
 // defaultTo is the JSON of a default.
@@ -97,6 +98,9 @@ func integer(least, most, standard int) value[int] {
 			switch {
 			case n.ShortTag() != "!!int":
 				d.fail(n, "%s wants a whole number from %d to %d, not %s", what, least, most, kindName(n))
+			case strings.HasPrefix(n.Value, "0") && len(n.Value) > 1:
+				// YAML 1.1 takes 010 for eight; nobody who writes it means that.
+				d.fail(n, "%s: write %s without the leading zero, as a decimal number", what, shorten(n.Value))
 			case err != nil || i < least || i > most:
 				d.fail(n, "%s is %s: give a whole number from %d to %d", what, shorten(n.Value), least, most)
 			default:
@@ -153,8 +157,9 @@ func wordList(names []string) string {
 
 // duration is a Go duration within a range.
 func duration(least, most, standard time.Duration) value[time.Duration] {
+	shape := regexp.MustCompile(durationPattern)
 	return value[time.Duration]{
-		schema: &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`, Default: defaultTo(durationText(standard))},
+		schema: &jsonschema.Schema{Type: "string", Pattern: durationPattern, Default: defaultTo(durationText(standard))},
 		read: func(d *decoder, what string, n *yaml.Node) (time.Duration, bool) {
 			if !readScalar(d, what, "a duration such as 30s", n) {
 				return 0, false
@@ -163,7 +168,7 @@ func duration(least, most, standard time.Duration) value[time.Duration] {
 			switch {
 			case n.ShortTag() == "!!int":
 				d.fail(n, "%s: a duration needs its unit: write %ss for seconds", what, shorten(n.Value))
-			case err != nil:
+			case err != nil || !shape.MatchString(n.Value):
 				d.fail(n, "%s wants a duration such as 30s, 1m30s or 500ms, not %s", what, kindName(n))
 			case got < least || got > most:
 				d.fail(n, "%s is %s: give a duration from %s to %s", what, shorten(n.Value), durationText(least), durationText(most))
@@ -322,11 +327,11 @@ func station() value[packet.MAC] {
 	}
 }
 
-// several is one value or a list of them.
-func several[V any](one value[V]) value[[]placed[V]] {
+// several is one value or a list of them, most at most.
+func several[V any](one value[V], most int) value[[]placed[V]] {
 	return value[[]placed[V]]{
 		schema: &jsonschema.Schema{OneOf: []*jsonschema.Schema{
-			one.schema, {Type: "array", Items: one.schema.CloneSchemas(), MinItems: jsonschema.Ptr(1)},
+			one.schema, {Type: "array", Items: one.schema.CloneSchemas(), MinItems: jsonschema.Ptr(1), MaxItems: jsonschema.Ptr(most)},
 		}},
 		read: func(d *decoder, what string, n *yaml.Node) ([]placed[V], bool) {
 			if n.Kind != yaml.SequenceNode {
@@ -336,30 +341,34 @@ func several[V any](one value[V]) value[[]placed[V]] {
 				}
 				return []placed[V]{{v: v, at: n}}, true
 			}
-			return readSeveral(d, what, n, one)
+			return readSeveral(d, what, n, one, most)
 		},
 	}
 }
 
 // listOf is a list of values.
-func listOf[V any](one value[V]) value[[]placed[V]] {
-	v := several(one)
+func listOf[V any](one value[V], most int) value[[]placed[V]] {
+	v := several(one, most)
 	v.schema = v.schema.OneOf[1]
 	v.read = func(d *decoder, what string, n *yaml.Node) ([]placed[V], bool) {
 		if n.Kind == yaml.ScalarNode {
 			d.fail(n, "%s wants a list: write [%s]", what, shorten(n.Value))
 			return nil, false
 		}
-		return readSeveral(d, what, n, one)
+		return readSeveral(d, what, n, one, most)
 	}
 	return v
 }
 
 // readSeveral keeps the good elements of a list, so that what refers to them
 // is still checked, and reports whether all were good.
-func readSeveral[V any](d *decoder, what string, n *yaml.Node, one value[V]) ([]placed[V], bool) {
+func readSeveral[V any](d *decoder, what string, n *yaml.Node, one value[V], most int) ([]placed[V], bool) {
 	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
 		d.fail(n, "%s: the list is empty; fill it or remove the key", what)
+		return nil, false
+	}
+	if len(n.Content) > most {
+		d.fail(n, "%s: the list has %d entries: at most %d are allowed", what, len(n.Content), most)
 		return nil, false
 	}
 	var all []placed[V]

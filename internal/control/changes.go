@@ -206,7 +206,7 @@ func parseConfirm(text string) (time.Duration, error) {
 		d, err = time.Duration(n)*time.Second, nil
 	}
 	if err != nil || d < time.Second || d > maxConfirm {
-		return 0, usage("confirm=%.40s: a time from 1s to 24h is wanted, like 60s", text)
+		return 0, usage("confirm=%.40q: a time from 1s to 24h is wanted, like 60s", text)
 	}
 	return d, nil
 }

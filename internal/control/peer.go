@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -177,6 +179,7 @@ type listener struct {
 	log      *slog.Logger
 	all      atomic.Int32
 	guests   atomic.Int32
+	turned   atomic.Int32 // being told that there is no room
 }
 
 func newListener(s *socket, o operators, log *slog.Logger) *listener {
@@ -212,9 +215,27 @@ func (l *listener) Accept() (net.Conn, error) {
 		if l.admit(p) {
 			return kc, nil
 		}
-		c.Write([]byte(fullAnswer)) // fits the empty socket buffer: never blocks
-		kc.Close()
+		l.turnAway(kc)
 	}
+}
+
+// turnAway says "busy". The peer's request is read before the connection is
+// closed, because closing with octets unread takes the answer back; when too many
+// are being told already, they are closed without a word.
+func (l *listener) turnAway(c *knownConn) {
+	if l.turned.Add(1) > maxTurnedAway {
+		l.turned.Add(-1)
+		c.Close()
+		return
+	}
+	go func() {
+		defer l.turned.Add(-1)
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(time.Second))
+		c.Write([]byte(fullAnswer))
+		c.CloseWrite()
+		io.Copy(io.Discard, io.LimitReader(c, maxJSONBytes))
+	}()
 }
 
 func (l *listener) admit(p *peer) bool {

@@ -77,7 +77,7 @@ func (c *call) eventSelection() (eventSelection, error) {
 	e.after = uint64(after)
 	if text := c.request.URL.Query().Get("since"); text != "" {
 		if e.since, err = time.Parse(time.RFC3339Nano, text); err != nil {
-			return e, usage("since=%.40s: a time like 2026-01-02T15:04:05Z is wanted", text)
+			return e, usage("since=%.40q: a time like 2026-01-02T15:04:05Z is wanted", text)
 		}
 	}
 	return e, nil
@@ -121,14 +121,13 @@ func rows[T any](c *call, table []T) error {
 	w.WriteByte('[')
 	for i := range table {
 		if i > 0 {
-			w.WriteByte(',')
+			w.WriteString(",\n")
 		}
 		row, err := json.Marshal(&table[i])
 		if err != nil {
 			return err
 		}
 		w.Write(row)
-		w.WriteByte('\n')
 	}
 	w.WriteString("]\n")
 	return w.Flush()

@@ -34,9 +34,9 @@ func (c *call) checkQuery(known []string) error {
 			continue
 		}
 		if len(known) == 0 {
-			return usage("unknown parameter %.40q: %s takes none", name, c.request.URL.Path)
+			return usage("unknown parameter %.40q: %s takes none", name, c.place())
 		}
-		return usage("unknown parameter %.40q: %s takes %s", name, c.request.URL.Path, strings.Join(known, ", "))
+		return usage("unknown parameter %.40q: %s takes %s", name, c.place(), strings.Join(known, ", "))
 	}
 	return nil
 }
@@ -48,7 +48,7 @@ func (c *call) queryInt(name string, low, high int) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < low || n > high {
-		return 0, usage("%s=%.40s: a number from %d to %d is wanted", name, text, low, high)
+		return 0, usage("%s=%.40q: a number from %d to %d is wanted", name, text, low, high)
 	}
 	return n, nil
 }
@@ -59,7 +59,7 @@ func (c *call) body(limit int64) ([]byte, error) {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		return nil, &statusError{http.StatusRequestEntityTooLarge,
-			&api.Error{Code: api.Usage, Message: fmt.Sprintf("the body is longer than the %d octets that %s takes", limit, c.request.URL.Path)}}
+			&api.Error{Code: api.Usage, Message: fmt.Sprintf("the body is longer than the %d octets that %s takes", limit, c.place())}}
 	}
 	if err != nil {
 		return nil, usage("the body did not arrive whole: %v", err)
@@ -78,7 +78,7 @@ func (c *call) decode(v any) error {
 		return usage("the body is not UTF-8: JSON is wanted")
 	}
 	if first := bytes.TrimLeft(data, " \t\r\n"); len(first) == 0 || first[0] != '{' {
-		return usage("the body is not a JSON object: docs/openapi.yaml shows what %s takes", c.request.URL.Path)
+		return usage("the body is not a JSON object: docs/openapi.yaml shows what %s takes", c.place())
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()

@@ -82,7 +82,7 @@ func (c *call) dispatch(exact map[string]map[string]endpoint) error {
 		}
 	}
 	if methods == nil || strings.HasSuffix(path, "/") {
-		return &api.Error{Code: api.NotFound, Message: fmt.Sprintf("there is no %.80q: docs/openapi.yaml lists the paths", path)}
+		return &api.Error{Code: api.NotFound, Message: fmt.Sprintf("there is no %s: docs/openapi.yaml lists the paths", c.place())}
 	}
 	e, ok := methods[c.request.Method]
 	if !ok {
@@ -93,7 +93,7 @@ func (c *call) dispatch(exact map[string]map[string]endpoint) error {
 		sort.Strings(allowed)
 		c.Header().Set("Allow", strings.Join(allowed, ", "))
 		return &statusError{http.StatusMethodNotAllowed, &api.Error{Code: api.Usage,
-			Message: fmt.Sprintf("%.80s takes %s, not %.20s", path, strings.Join(allowed, " or "), c.request.Method)}}
+			Message: fmt.Sprintf("%s takes %s, not %.20q", c.place(), strings.Join(allowed, " or "), c.request.Method)}}
 	}
 	if err := c.permit(e); err != nil {
 		return err
@@ -109,6 +109,12 @@ func (c *call) dispatch(exact map[string]map[string]endpoint) error {
 		c.log.Info("control request", "user", c.peer.Name, "pid", c.peer.PID, "method", e.method, "path", path, "ok", err == nil)
 	}
 	return err
+}
+
+// place is the path as a message names it: short and without control characters.
+func (c *call) place() string {
+	path := c.request.URL.EscapedPath()
+	return path[:min(len(path), 80)]
 }
 
 // permit refuses peers that may not use the endpoint.

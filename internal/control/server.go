@@ -49,6 +49,7 @@ import (
 const (
 	maxConnections      = 256 // at once, all peers
 	maxGuestConnections = 64  // of these, peers that are not operators
+	maxTurnedAway       = 16  // peers being told that there is no room
 	maxStreams          = 64  // events, ping, traceroute and capture at once
 
 	headerTimeout = 5 * time.Second  // to send the request's header

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,11 +25,10 @@ type socket struct {
 	self fs.FileInfo // the file that this daemon made, so that it removes no other's
 }
 
-// listen makes the socket at path. The new socket is bound under another name,
-// gets its owner and mode, and is then renamed over the path: no client ever
-// sees it with the wrong mode, and one that a dead daemon left is replaced in one
-// step. The directory is locked meanwhile, so that of two daemons that start at
-// once exactly one wins.
+// listen makes the socket at path, and replaces one that a dead daemon left. The
+// file is born with mode 0600 and opened to others when it has its owner, so that
+// no client ever finds it too open. The directory is locked meanwhile: of two
+// daemons that start at once exactly one wins.
 func listen(path string, gid int, open bool) (*socket, error) {
 	if len(path) > maxPath {
 		return nil, fmt.Errorf("control socket %s: the path has %d octets and a Unix socket takes %d: choose a shorter instance name", path, len(path), maxPath)
@@ -45,41 +45,47 @@ func listen(path string, gid int, open bool) (*socket, error) {
 	if err := refuseLive(path); err != nil {
 		return nil, err
 	}
-
-	temp := filepath.Join(dir, fmt.Sprintf(".%d", os.Getpid()))
-	if len(temp) > maxPath {
-		return nil, fmt.Errorf("control socket %s: the directory's path is too long for a Unix socket", path)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("control socket left by a dead daemon: %w", err)
 	}
-	os.Remove(temp) // of a daemon that died between bind and rename and had our pid
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temp, Net: "unix"})
+	config := net.ListenConfig{Control: bornClosed}
+	l, err := config.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("control socket %s: %w", path, err)
 	}
-	l.SetUnlinkOnClose(false)
-	s := &socket{UnixListener: l, path: temp}
-	fail := func(err error) (*socket, error) {
+	s := &socket{UnixListener: l.(*net.UnixListener), path: path}
+	s.SetUnlinkOnClose(false)
+	if err := s.open(gid, open); err != nil {
 		l.Close()
-		os.Remove(temp)
+		os.Remove(path)
 		return nil, fmt.Errorf("control socket %s: %w", path, err)
 	}
+	return s, nil
+}
+
+// bornClosed gives the socket the mode that Linux gives the file at bind.
+func bornClosed(_, _ string, c syscall.RawConn) error {
+	var err error
+	if e := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }); e != nil {
+		return e
+	}
+	return err
+}
+
+// open the file to its group, and to everybody where the configuration says so.
+func (s *socket) open(gid int, everybody bool) (err error) {
 	if gid >= 0 {
 		// Only root may give a file to a group that it is not in; a daemon of an
 		// ordinary user keeps its own group.
-		if err := os.Chown(temp, -1, gid); err != nil && !errors.Is(err, fs.ErrPermission) {
-			return fail(err)
+		if err := os.Chown(s.path, -1, gid); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
 		}
 	}
-	if err := s.setMode(open); err != nil {
-		return fail(err)
+	if err := s.setMode(everybody); err != nil {
+		return err
 	}
-	if s.self, err = os.Lstat(temp); err != nil {
-		return fail(err)
-	}
-	if err := os.Rename(temp, path); err != nil {
-		return fail(err)
-	}
-	s.path = path
-	return s, nil
+	s.self, err = os.Lstat(s.path)
+	return err
 }
 
 // setMode of the file: connecting to a Unix socket takes write permission.

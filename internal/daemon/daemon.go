@@ -117,7 +117,7 @@ func load(path string) (string, *config.Config, error) {
 	}
 	c, err := config.Parse(path, text)
 	if err != nil {
-		return "", nil, fmt.Errorf("%w:\n%w", ErrConfig, err)
+		return "", nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return string(text), c, nil
 }

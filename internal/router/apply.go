@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -29,14 +30,15 @@ func (r *Router) Start(c *config.Config, text string) error {
 		if err = r.apply(c, true); err != nil {
 			return
 		}
-		r.saved = text
+		r.saved, r.running = text, true
 		r.record("startup", "configuration loaded", text)
 	})
 	return errors.Join(stopped, err)
 }
 
-// apply makes c the running configuration.
-func (r *Router) apply(c *config.Config, starting bool) (err error) {
+// apply makes c the running configuration. waiting: a port whose namespace does not
+// exist is waited for; else it is an error.
+func (r *Router) apply(c *config.Config, waiting bool) (err error) {
 	var undo []func()
 	defer func() {
 		if err != nil {
@@ -80,6 +82,7 @@ func (r *Router) apply(c *config.Config, starting bool) (err error) {
 	// A kernel end that is needed elsewhere has to be let go of first.
 	for _, p := range r.ports {
 		if p.dev != nil && (reopen[p.cfg.Name] || wanted[p.cfg.Name] == nil && ends[kernelEnd(&p.cfg)]) {
+			p.link = port.State{Word: "down", Reason: "its device is opened anew"}
 			r.unplug(p)
 			undo = append(undo, func() { r.reopenAsItWas(p) })
 		}
@@ -88,7 +91,7 @@ func (r *Router) apply(c *config.Config, starting bool) (err error) {
 	missing := map[string]error{}
 	for _, want := range open {
 		dev, err := r.opt.Attach.Open(specOf(c.Name, want))
-		if starting && errors.Is(err, port.ErrNamespaceMissing) {
+		if waiting && errors.Is(err, port.ErrNamespaceMissing) {
 			r.log.Warn("port waits for its namespace", "port", want.Name, "reason", err)
 			missing[want.Name] = err
 			continue
@@ -108,6 +111,11 @@ func (r *Router) apply(c *config.Config, starting bool) (err error) {
 			r.removePort(p)
 		}
 	}
+	for i := range c.Ports { // first: an address may move to another port
+		if p := r.ports[c.Ports[i].Name]; p != nil {
+			r.releaseAddresses(p, c.Ports[i].Address)
+		}
+	}
 	for i := range c.Ports {
 		want := &c.Ports[i]
 		switch p := r.ports[want.Name]; {
@@ -122,6 +130,7 @@ func (r *Router) apply(c *config.Config, starting bool) (err error) {
 	}
 	r.changeNeighbors(before, c)
 	r.changeRoutes(c)
+	r.changeOnLink()
 	r.limits.set(c.ICMP.Rate, c.ICMP.PerDestination)
 	r.dp.SetErrorRate(c.ICMP.Rate)
 	r.fwd.classE, r.fwd.sourceRoute, r.fwd.dirty = c.Forwarding.ClassE, c.Forwarding.SourceRoute, true
@@ -183,15 +192,15 @@ func (r *Router) inOrder() []*portState {
 
 // changePort gives a port its new configuration, with the device that it has.
 func (r *Router) changePort(p *portState, want *config.Port) {
-	was := p.cfg
-	p.cfg = *want
-	was.Pos, want.Pos = config.Pos{}, config.Pos{}
-	if reflect.DeepEqual(was, *want) {
+	was, is := p.cfg, *want
+	p.cfg = is
+	was.Pos, is.Pos = config.Pos{}, config.Pos{}
+	if reflect.DeepEqual(was, is) {
 		return
 	}
-	p.tentative = map[packet.Addr]bool{}
+	p.forgetTentative()
 	r.showPort(p)
-	if p.up {
+	if p.holds {
 		r.claimAddresses(p)
 	}
 	if was.Enabled != want.Enabled {
@@ -251,6 +260,16 @@ func (r *Router) changeRoutes(c *config.Config) {
 		}
 	}
 	r.static = wanted
+}
+
+// changeOnLink tells ARP which networks are on-link now, where that has changed: what
+// ceased to be is no neighbour any more.
+func (r *Router) changeOnLink() {
+	for _, p := range r.inOrder() {
+		if p.up && !slices.Equal(p.onLink, r.onLink(p)) {
+			r.arpPortUp(p, time.Now())
+		}
+	}
 }
 
 // staticRoute is a configured route as the RIB has it.

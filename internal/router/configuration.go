@@ -76,23 +76,34 @@ func (r *Router) ConfigApply(peer api.Peer, source string, confirm time.Duration
 	if confirm < 0 {
 		return result, &api.Error{Code: api.Usage, Message: "the time to confirm is negative; give a duration like 60s"}
 	}
-	stopped := r.do(func() { result, err = r.replace(peer.Name, source, confirm) })
+	stopped := r.do(func() { result, err = r.replace(peer.Name, source, confirm, false) })
 	return result, errors.Join(stopped, err)
 }
 
 // Reload applies the text of the configuration file, as SIGHUP asks.
 func (r *Router) Reload(source string) (result api.ApplyResult, err error) {
 	stopped := r.do(func() {
-		if result, err = r.replace("SIGHUP", source, 0); err == nil {
+		if result, err = r.replace("SIGHUP", source, 0, false); err == nil {
 			r.saved = source
 		}
 	})
 	return result, errors.Join(stopped, err)
 }
 
-// replace runs on the control goroutine.
-func (r *Router) replace(author, source string, confirm time.Duration) (result api.ApplyResult, err error) {
-	c, err := config.Parse("configuration", []byte(source))
+// parse reads a configuration for this router, which has its name already when the
+// text gives none.
+func (r *Router) parse(source string) (*config.Config, error) {
+	const given = "configuration"
+	c, err := config.Parse(given, []byte(source))
+	if err == nil && c.Name == given {
+		return config.Parse(r.config.Name+".yaml", []byte(source))
+	}
+	return c, err
+}
+
+// replace runs on the control goroutine. waiting is as in [Router.apply].
+func (r *Router) replace(author, source string, confirm time.Duration, waiting bool) (result api.ApplyResult, err error) {
+	c, err := r.parse(source)
 	if err != nil {
 		return result, usage(err)
 	}
@@ -105,7 +116,7 @@ func (r *Router) replace(author, source string, confirm time.Duration) (result a
 	if r.confirm != nil {
 		back = r.confirm.back // the last one that somebody has confirmed
 	}
-	if err := r.apply(c, false); err != nil {
+	if err := r.apply(c, waiting); err != nil {
 		return result, failed(err)
 	}
 	r.confirm = nil
@@ -157,10 +168,11 @@ func (r *Router) confirmDue(now time.Time) {
 	if r.confirm == nil || r.confirm.deadline.After(now) {
 		return
 	}
-	back := r.confirm.back
-	r.confirm = nil
-	if _, err := r.replace("unconfirmed", back, 0); err != nil {
-		r.log.Error("an unconfirmed change could not be undone", "error", err)
+	// The promise is to come back: a port whose namespace is gone meanwhile is waited for,
+	// and what fails is tried again.
+	if _, err := r.replace("unconfirmed", r.confirm.back, 0, true); err != nil {
+		r.log.Error("an unconfirmed change could not be undone yet", "error", err)
+		r.confirm.deadline = now.Add(retryPort)
 		return
 	}
 	r.log.Warn("nobody confirmed the change in time: undone")
@@ -175,7 +187,7 @@ func (r *Router) ConfigRollback(peer api.Peer, n int) (result api.ApplyResult, e
 			err = &api.Error{Code: api.NotFound, Message: err.Error()}
 			return
 		}
-		result, err = r.replace(peer.Name, back.Text, 0)
+		result, err = r.replace(peer.Name, back.Text, 0, false)
 	})
 	return result, errors.Join(stopped, err)
 }
@@ -221,7 +233,10 @@ func (r *Router) ConfigSave() (path string, err error) {
 func (r *Router) edit(peer api.Peer, f func(*config.Document) error) (err error) {
 	stopped := r.do(func() {
 		var d *config.Document
-		if d, err = config.NewDocument(running, []byte(r.text)); err != nil {
+		if d, err = config.NewDocument(running, []byte(r.text)); err != nil { // it gives no name
+			d, err = config.NewDocument(r.config.Name+".yaml", []byte(r.text))
+		}
+		if err != nil {
 			err = failed(err)
 			return
 		}
@@ -230,7 +245,7 @@ func (r *Router) edit(peer api.Peer, f func(*config.Document) error) (err error)
 			return
 		}
 		keep := r.confirm
-		if _, err = r.replace(peer.Name, d.Text(), 0); err == nil && keep != nil {
+		if _, err = r.replace(peer.Name, d.Text(), 0, false); err == nil && keep != nil {
 			r.confirm = keep // a small change does not confirm the one before it
 		}
 	})

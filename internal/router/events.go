@@ -31,9 +31,16 @@ type subscriber struct {
 
 func newEventLog() *eventLog { return &eventLog{subscribers: map[*subscriber]struct{}{}} }
 
-// event records what happened.
+// event records what happened, and logs it.
 func (r *Router) event(kind, subject, message string, fields map[string]string) {
 	r.log.Info(message, "event", kind)
+	r.events.add(api.Event{Time: time.Now(), Kind: kind, Subject: subject, Message: message, Fields: fields})
+}
+
+// note records what happens all the time, such as a neighbour that is confirmed: it
+// is in the event log, and in the log only when that is to say more.
+func (r *Router) note(kind, subject, message string, fields map[string]string) {
+	r.log.Debug(message, "event", kind)
 	r.events.add(api.Event{Time: time.Now(), Kind: kind, Subject: subject, Message: message, Fields: fields})
 }
 

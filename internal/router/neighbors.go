@@ -55,7 +55,7 @@ func (r *Router) neighborChanged(a arp.Changed) {
 	case a.Old == a.New || (!a.OldMAC.IsZero() && !a.MAC.IsZero() && a.OldMAC != a.MAC):
 		r.event("neighbor_moved", subject, fmt.Sprintf("neighbor %s moved from %v to %v", subject, a.OldMAC, a.MAC), fields)
 	default:
-		r.event("neighbor_changed", subject, fmt.Sprintf("neighbor %s: %v -> %v", subject, a.Old, a.New), fields)
+		r.note("neighbor_changed", subject, fmt.Sprintf("neighbor %s: %v -> %v", subject, a.Old, a.New), fields)
 	}
 }
 

@@ -2,8 +2,10 @@ package router
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 	"runtime"
+	"slices"
 	"time"
 
 	"vrouterd/internal/config"
@@ -49,7 +51,9 @@ type portState struct {
 	foreign   bool                   // the device was made by someone else: wait for it, never make it
 	before    dataplane.PortCounters // of earlier devices
 	tentative map[packet.Addr]bool   // addresses that are being probed, or are another's
+	holds     bool                   // it has been up, and keeps its addresses since
 	claimed   []netip.Prefix         // addresses that are in the forwarding tables and the RIB
+	onLink    []netip.Prefix         // what ARP was last told
 }
 
 // DefaultWorkers is one for every two processors: a write to a port runs the receiving
@@ -140,7 +144,9 @@ func (r *Router) unplug(p *portState) {
 
 // removePort forgets a port that the configuration no longer has.
 func (r *Router) removePort(p *portState) {
+	p.link = port.State{Word: "removed", Reason: "the configuration has it no longer"}
 	r.unplug(p)
+	r.forgetPermanent(p)
 	r.withdrawAddresses(p)
 	r.fwd.setPort(p.id, dataplane.Port{})
 	delete(r.ports, p.cfg.Name)
@@ -150,6 +156,16 @@ func (r *Router) removePort(p *portState) {
 		}
 	})
 	r.event("port_removed", p.cfg.Name, "port "+p.cfg.Name+" removed", nil)
+}
+
+// forgetPermanent drops the permanent neighbours of a port: its number will be another's.
+func (r *Router) forgetPermanent(p *portState) {
+	now := time.Now()
+	for _, n := range r.arp.Neighbors(now) {
+		if n.Port == arp.PortID(p.id) {
+			r.neighborActions(r.arp.Step(now, arp.DeleteStatic{Port: n.Port, Addr: n.Addr}))
+		}
+	}
 }
 
 // reconsider compares a port's state with what it should be, and tells everyone
@@ -183,9 +199,10 @@ func (r *Router) arpPortUp(p *portState, now time.Time) {
 	if p.cfg.Kind != config.TAP {
 		return
 	}
+	p.onLink = r.onLink(p)
 	r.neighborActions(r.arp.Step(now, arp.PortUp{
 		Port: arp.PortID(p.id), MAC: p.cfg.MAC, Addresses: p.cfg.Address,
-		OnLink: r.onLink(p), ProxyARP: p.cfg.ProxyARP,
+		OnLink: p.onLink, ProxyARP: p.cfg.ProxyARP, DAD: r.config.ARP.Probe,
 	}))
 	for i := range r.config.Neighbors {
 		if n := &r.config.Neighbors[i]; n.Port == p.cfg.Name {
@@ -235,27 +252,41 @@ func (p *portState) usable() (out []netip.Prefix) {
 	return out
 }
 
+// forgetTentative drops what was learned of addresses that the port no longer has. What
+// ARP knows of the others, it does not say again.
+func (p *portState) forgetTentative() {
+	maps.DeleteFunc(p.tentative, func(a packet.Addr, _ bool) bool {
+		return !slices.ContainsFunc(p.cfg.Address, func(own netip.Prefix) bool { return own.Addr() == a.Netip() })
+	})
+}
+
 // claimAddresses puts a port's addresses into the forwarding tables and the RIB.
 // They stay while its link is down, as on every host: only its networks go.
 func (r *Router) claimAddresses(p *portState) {
 	want := p.usable()
-	for _, a := range p.claimed {
-		if !contains(want, a) {
-			r.claim(p, a, false)
-		}
-	}
+	r.releaseAddresses(p, want)
 	for _, a := range want { // all of them: what went may have shared a broadcast address
 		r.claim(p, a, true)
 	}
-	p.claimed = want
+	p.claimed, p.holds = want, true
 	r.stack.SetAddresses(r.ownAddresses())
 }
 
-func (r *Router) withdrawAddresses(p *portState) {
+// releaseAddresses gives up those that are not to be kept.
+func (r *Router) releaseAddresses(p *portState, keep []netip.Prefix) {
+	var kept []netip.Prefix
 	for _, a := range p.claimed {
-		r.claim(p, a, false)
+		if contains(keep, a) {
+			kept = append(kept, a)
+		} else {
+			r.claim(p, a, false)
+		}
 	}
-	p.claimed = nil
+	p.claimed = kept
+}
+
+func (r *Router) withdrawAddresses(p *portState) {
+	r.releaseAddresses(p, nil)
 	p.cfg.Address = nil
 	r.stack.SetAddresses(r.ownAddresses())
 }
@@ -414,6 +445,9 @@ func (r *Router) noteReadiness() {
 }
 
 func (r *Router) ready() bool {
+	if !r.running {
+		return false
+	}
 	for _, p := range r.ports {
 		if p.cfg.Enabled && !p.up {
 			return false

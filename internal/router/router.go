@@ -27,6 +27,7 @@ import (
 	"vrouterd/internal/config"
 	"vrouterd/internal/config/history"
 	"vrouterd/internal/hoststack"
+	"vrouterd/internal/port"
 	"vrouterd/internal/rcu"
 	"vrouterd/internal/reassembly"
 	"vrouterd/internal/rib"
@@ -76,6 +77,7 @@ type Router struct {
 	confirm  *confirmation
 	readOnly func(who string) error // tells the control server
 	timer    *time.Timer
+	running  bool // a configuration is in force
 	wasReady bool
 }
 
@@ -129,7 +131,7 @@ func New(opt Options) (*Router, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.stack, err = hoststack.New(hoststack.Options{Output: out.Output, Log: opt.Log})
+	r.stack, err = hoststack.New(hoststack.Options{MTU: port.MaxMTU, Output: out.Output, Log: opt.Log})
 	if err != nil {
 		return nil, fmt.Errorf("start the host stack: %w", err)
 	}

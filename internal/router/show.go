@@ -12,7 +12,9 @@ import (
 
 	"vrouterd/internal/config"
 	"vrouterd/internal/control/api"
+	"vrouterd/internal/hoststack"
 	"vrouterd/internal/packet"
+	"vrouterd/internal/reassembly"
 	"vrouterd/internal/rib"
 	"vrouterd/pkg/arp"
 	"vrouterd/pkg/dataplane"
@@ -282,8 +284,24 @@ func (r *Router) Drops() (rows []api.Drop) {
 		for reason := arp.BadReason(1); reason < arp.NumBadReasons; reason++ {
 			rows = append(rows, api.Drop{Reason: reason.String(), Description: reason.Description(), Packets: a.Bad[reason]})
 		}
+		for _, v := range reassembly.Verdicts() {
+			if v.Lost() {
+				rows = append(rows, api.Drop{Reason: "reassembly_" + v.String(), Description: v.Description(), Packets: r.pieces.Count(v)})
+			}
+		}
+		rows = append(rows, hostDrops(r.stack.Stats())...)
 	})
 	return rows
+}
+
+// hostDrops are the packets to the router itself that its host stack refused.
+func hostDrops(s hoststack.Stats) []api.Drop {
+	return []api.Drop{
+		{Reason: "local_malformed", Description: "a packet to the router is not whole", Packets: s.Malformed},
+		{Reason: "local_source", Description: "a packet to the router is from an address that nobody can have", Packets: s.BadSource},
+		{Reason: "local_group_echo", Description: "an echo request to a group is not answered (RFC 1122 section 3.2.2.6)", Packets: s.GroupEcho},
+		{Reason: "local_send_queue", Description: "the router's own packets were more than their queue holds", Packets: s.SendDropped},
+	}
 }
 
 // Counters are what else the router counts.
@@ -300,6 +318,10 @@ func (r *Router) Counters() (rows []api.Counter) {
 		add("punts_waiting_max", "the deepest that one of these queues has been", uint64(c.PuntsWaitedMax))
 		add("icmp_errors_sent", "ICMP errors sent", r.errorsTx[0])
 		add("icmp_errors_limited", "ICMP errors held back by the rate limits", r.errorsTx[1]+c.Suppressed)
+		h := r.stack.Stats()
+		add("local_delivered", "packets that the router's host stack took", h.Delivered)
+		add("local_probe_answers", "answers to the router's own pings and traceroutes", h.Probes)
+		add("local_sent", "packets that the router's host stack sent", h.Sent)
 		add("fragments_made", "fragments that packets were cut into", c.FragmentsMade)
 		add("worker_batches", "batches of packets that the workers handled", c.Batches)
 		add("worker_wakeups", "times that a worker slept and was woken", c.Wakeups)

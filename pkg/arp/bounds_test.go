@@ -123,6 +123,41 @@ func TestNeighboursThatFailTogetherDoNotOverfillTheCache(t *testing.T) {
 	}
 }
 
+func TestUnansweredNeighbourHasItsSecondBeforeItMakesRoom(t *testing.T) {
+	s := newStation(t, Config{MaxNeighbors: 8, MaxUnresolved: 2, RequestRate: 2, RequestBurst: 1})
+	s.step(Resolve{lan, host, wait(1)})
+	s.step(Resolve{lan, host + 1, wait(2)}) // its request leaves half a second later
+	s.after(999 * time.Millisecond)
+	s.expect(s.step(Resolve{lan, host + 2, wait(3)}), "dropped 1 10.0.0.11 3 neighbor_budget")
+	s.after(time.Millisecond)
+	s.expect(s.step(Resolve{lan, host + 2, wait(4)})[:2],
+		"changed 1 10.0.0.9 incomplete->none", "abandon 1 10.0.0.9 [1] neighbor_evicted")
+	s.expect(s.step(Resolve{lan, host + 3, wait(5)}), "dropped 1 10.0.0.12 5 neighbor_budget")
+}
+
+func TestNeighbourStillWaitingForItsTurnIsNotEvicted(t *testing.T) {
+	s := newStation(t, Config{MaxNeighbors: 8, MaxUnresolved: 2, RequestRate: 1, RequestBurst: 1, Retransmit: 3 * time.Second})
+	for i := range packet.Addr(2) {
+		s.step(Resolve{lan, host + i, wait(1)})
+	}
+	s.step(answerFrom(hostMAC, host)) // the second is now the oldest, and not asked yet
+	s.expectState(host+1, StateIncomplete)
+	s.step(Resolve{lan, host + 2, wait(1)})
+	s.expect(s.step(Resolve{lan, host + 3, wait(9)}), "dropped 1 10.0.0.12 9 neighbor_budget")
+}
+
+func TestAnsweredNeighboursTakeRoomFromStaleOnesOnly(t *testing.T) {
+	s := newStation(t, Config{MaxNeighbors: 8, MaxUnresolved: 2})
+	for i := range packet.Addr(6) {
+		s.step(requestFrom(hostMAC, host+i, router))
+	}
+	fresh := addr("10.0.0.50")
+	s.step(Resolve{Port: lan, Addr: fresh})
+	s.expect(s.step(answerFrom(otherMAC, fresh)),
+		"bind 1 10.0.0.50 02:00:00:00:00:0a", "changed 1 10.0.0.50 incomplete->reachable",
+		"unbind 1 10.0.0.9", "changed 1 10.0.0.9 stale->none")
+}
+
 func FuzzDecode(f *testing.F) {
 	good := Message{Op: OpReply, SenderMAC: hostMAC, SenderAddr: host, TargetMAC: routerMAC, TargetAddr: router}.Append(nil)
 	f.Add(good)

@@ -210,6 +210,12 @@ func TestStaticNeighbourIsKeptThroughEverything(t *testing.T) {
 	s.expect(s.step(AddStatic{lan, router, hostMAC}), "bad 1 arp_static_address")
 }
 
+func TestStaticNeighbourOfAPortThatIsDownIsBoundWhenItComesUp(t *testing.T) {
+	s := newStation(t, Config{})
+	s.expect(s.step(AddStatic{wan, addr("10.5.0.9"), hostMAC}), "changed 2 10.5.0.9 none->permanent")
+	s.expect(s.step(PortUp{Port: wan, MAC: wanMAC, Addresses: prefixes("10.5.0.1/24")})[:1], "bind 2 10.5.0.9 02:00:00:00:00:09")
+}
+
 func TestPortDownForgetsDynamicNeighbours(t *testing.T) {
 	s := newStation(t, Config{})
 	s.reachable()

@@ -123,7 +123,7 @@ type Counters struct {
 	RequestsReceived, RepliesReceived, ProbesReceived uint64 // well-formed ones; probes are RFC 5227's
 	RequestsSent                                      uint64 // broadcast
 	ProbesSent                                        uint64 // unicast, to confirm a neighbour
-	RepliesSent, ProxyRepliesSent                     uint64
+	RepliesSent, ProxyRepliesSent                     uint64 // the first counts the second too
 	AnnouncementsSent, AddressProbesSent              uint64 // RFC 5227, defences among the announcements
 	Failures                                          uint64 // neighbours that did not answer
 	Evictions                                         uint64 // neighbours forgotten to make room

@@ -95,9 +95,10 @@ func (w *worker) takeErrorToken() bool {
 	if limit == 0 {
 		return true
 	}
-	if elapsed := w.now - w.tokensAt; elapsed > 0 {
+	now := w.d.clock()
+	if elapsed := now - w.tokensAt; elapsed > 0 {
 		w.tokens = min(errorBurst+float64(limit)/10, w.tokens+float64(elapsed)*float64(limit)/1e9)
-		w.tokensAt = w.now
+		w.tokensAt = now
 	}
 	if w.tokens < 1 {
 		return false

@@ -106,7 +106,7 @@ func TestPermanentNeighborsAreUsedWithoutAsking(t *testing.T) {
 	}
 	router := fmt.Sprint(find(r.rows("ports"), "name", "lan2")["mac"])
 	h2.ip("neigh", "replace", "10.2.0.1", "lladdr", router, "dev", "eth0", "nud", "permanent")
-	r.ctl("neighbor", "add", "10.2.0.2", mac, "lan2")
+	r.ctl("neighbor", "add", "10.2.0.2", "mac", mac, "port", "lan2")
 	if state := r.neighbor("10.2.0.2"); state != "permanent" {
 		t.Errorf("expected a permanent neighbour, it is %q", state)
 	}

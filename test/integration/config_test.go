@@ -179,9 +179,9 @@ func TestChangesByCommandAreSaved(t *testing.T) {
 
 func TestSampleConfigurationsAreValid(t *testing.T) {
 	l := newUnwatchedLab(t)
-	samples, _ := filepath.Glob("../../deploy/samples/*.yaml")
+	samples, _ := filepath.Glob("../../configs/*.yaml")
 	if len(samples) < 3 {
-		t.Fatalf("expected samples in deploy/samples, found %v", samples)
+		t.Fatalf("expected samples in configs, found %v", samples)
 	}
 	for _, file := range samples {
 		if out, code := l.try(binaries+"/vrouterd", "check", file); code != 0 || out != "" {

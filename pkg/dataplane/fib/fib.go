@@ -52,7 +52,7 @@ type head struct {
 // emptyBlock is block 0: one run of zeros.
 var emptyBlock = [2]uint64{1, 0}
 
-// New returns an empty table, of about 20 KB, whose readers take part in d.
+// New returns an empty table, of about 16 KB, whose readers take part in d.
 func New(d *rcu.Domain) *Table {
 	t := &Table{}
 	h := &head{slots: make([]uint64, pageSlots), blocks: make([]uint64, len(emptyBlock))}
@@ -64,7 +64,26 @@ func New(d *rcu.Domain) *Table {
 
 // Lookup returns the value of the longest route that covers a, or 0 when none
 // does. It is called inside a read section and allocates nothing.
+//
+// The three loads of slot, bit map and entry depend on each other, but the
+// lookups of a burst do not: there the processor overlaps them.
 func (t *Table) Lookup(a packet.Addr) Value {
+	h := t.head.Load()
+	slot := atomic.LoadUint64(&h.slots[atomic.LoadUint32(&h.pages[a>>22])+uint32(a>>14&0xff)])
+	e := entryAt(h.blocks, uint32(slot), uint32(a>>8))
+	if e == 0 {
+		e = uint32(slot >> 32)
+	}
+	if int32(e) > 0 {
+		return Value(e)
+	}
+	return t.lookupRest(a)
+}
+
+// lookupRest is Lookup for addresses in a /24 with longer routes, and for those
+// that have no route longer than 8 bits. It starts again: what it needs is in
+// the nearest cache by now, and the common case need not carry it along.
+func (t *Table) lookupRest(a packet.Addr) Value {
 	for {
 		changes := t.changes.Load()
 		h := t.head.Load()

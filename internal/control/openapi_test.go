@@ -1,0 +1,329 @@
+package control
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/jsonschema-go/jsonschema"
+	"go.yaml.in/yaml/v3"
+
+	"vrouterd/internal/control/api"
+	"vrouterd/internal/control/controltest"
+)
+
+// document is docs/openapi.yaml, as far as the tests read it.
+type document struct {
+	Paths      map[string]map[string]yaml.Node `yaml:"paths"`
+	Components struct {
+		Schemas map[string]schema `yaml:"schemas"`
+	} `yaml:"components"`
+}
+
+type operation struct {
+	ID         string               `yaml:"operationId"`
+	Summary    string               `yaml:"summary"`
+	Access     string               `yaml:"x-access"`
+	Parameters []parameter          `yaml:"parameters"`
+	Body       *content             `yaml:"requestBody"`
+	Responses  map[string]yaml.Node `yaml:"responses"`
+}
+
+type parameter struct {
+	Name string `yaml:"name"`
+	In   string `yaml:"in"`
+}
+
+type content struct {
+	Content map[string]struct {
+		Schema map[string]any `yaml:"schema"`
+	} `yaml:"content"`
+}
+
+type schema struct {
+	Type       string                    `yaml:"type"`
+	Required   []string                  `yaml:"required"`
+	Additional *bool                     `yaml:"additionalProperties"`
+	Properties map[string]map[string]any `yaml:"properties"`
+}
+
+const documentFile = "../../docs/openapi.yaml"
+
+func readDocument(t *testing.T) (document, []byte) {
+	t.Helper()
+	data, err := os.ReadFile(documentFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d document
+	if err := yaml.Unmarshal(data, &d); err != nil {
+		t.Fatal(err)
+	}
+	return d, data
+}
+
+// operations by "METHOD path", with the parameters of their path.
+func (d document) operations(t *testing.T) map[string]operation {
+	t.Helper()
+	all := map[string]operation{}
+	for path, item := range d.Paths {
+		var shared []parameter
+		for key, node := range item {
+			if key == "parameters" {
+				if err := node.Decode(&shared); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for key, node := range item {
+			if key == "parameters" {
+				continue
+			}
+			var o operation
+			if err := node.Decode(&o); err != nil {
+				t.Fatalf("%s %s: %v", key, path, err)
+			}
+			o.Parameters = append(o.Parameters, shared...)
+			all[strings.ToUpper(key)+" "+path] = o
+		}
+	}
+	return all
+}
+
+func TestWhatIsServedIsDocumentedAndTheOtherWayRound(t *testing.T) {
+	d, _ := readDocument(t)
+	documented := d.operations(t)
+	ids := map[string]string{}
+	for _, e := range (&Server{}).endpoints() {
+		name := e.method + " " + e.path
+		o, ok := documented[name]
+		if !ok {
+			t.Errorf("%s is served and not documented", name)
+			continue
+		}
+		delete(documented, name)
+		if want := map[access]string{reads: "read", operates: "operate"}[e.access]; o.Access != want {
+			t.Errorf("%s: x-access is %q, want %q", name, o.Access, want)
+		}
+		if o.ID == "" || o.Summary == "" || ids[o.ID] != "" {
+			t.Errorf("%s: operationId %q and summary %q are wanted, and the id once", name, o.ID, o.Summary)
+		}
+		ids[o.ID] = name
+		if _, ok := o.Responses["default"]; !ok {
+			t.Errorf("%s: how it refuses is not documented", name)
+		}
+		var query []string
+		for _, p := range o.Parameters {
+			if p.In == "query" {
+				query = append(query, p.Name)
+			}
+			if p.In == "path" && !strings.Contains(e.path, "{"+p.Name+"}") {
+				t.Errorf("%s: the path has no {%s}", name, p.Name)
+			}
+		}
+		served := slices.Sorted(slices.Values(e.query))
+		if slices.Sort(query); !slices.Equal(query, served) {
+			t.Errorf("%s: takes the parameters %v, documented are %v", name, served, query)
+		}
+	}
+	for name := range documented {
+		t.Errorf("%s is documented and not served", name)
+	}
+}
+
+// types of the API, and whether the daemon sends them: then all keys without
+// omitempty are always there.
+func apiTypes() map[reflect.Type]bool {
+	return map[reflect.Type]bool{
+		reflect.TypeFor[api.Status](): true, reflect.TypeFor[api.Port](): true, reflect.TypeFor[api.Route](): true,
+		reflect.TypeFor[api.RouteLookup](): true, reflect.TypeFor[api.FIBEntry](): true, reflect.TypeFor[api.Neighbor](): true,
+		reflect.TypeFor[api.Drop](): true, reflect.TypeFor[api.Counter](): true, reflect.TypeFor[api.Event](): true,
+		reflect.TypeFor[api.Revision](): true, reflect.TypeFor[api.ApplyResult](): true, reflect.TypeFor[api.PingReply](): true,
+		reflect.TypeFor[api.TracerouteHop](): true, reflect.TypeFor[api.TracerouteProbe](): true, reflect.TypeFor[api.Flushed](): true,
+		reflect.TypeFor[api.Saved](): true, reflect.TypeFor[api.Error](): true, reflect.TypeFor[api.ErrorBody](): true,
+		reflect.TypeFor[api.RouteSpec](): false, reflect.TypeFor[api.NeighborSpec](): false, reflect.TypeFor[api.PortChange](): false,
+		reflect.TypeFor[api.NeighborFlush](): false, reflect.TypeFor[api.Rollback](): false, reflect.TypeFor[api.PingRequest](): false,
+		reflect.TypeFor[api.TracerouteRequest](): false, reflect.TypeFor[api.CaptureRequest](): false,
+	}
+}
+
+func TestSchemasAreTheGoTypes(t *testing.T) {
+	d, _ := readDocument(t)
+	for goType, sent := range apiTypes() {
+		name := goType.Name()
+		s, ok := d.Components.Schemas[name]
+		if !ok {
+			t.Errorf("%s has no schema", name)
+			continue
+		}
+		delete(d.Components.Schemas, name)
+		if s.Type != "object" || s.Additional == nil || *s.Additional {
+			t.Errorf("%s: want type object and additionalProperties false", name)
+		}
+		var always []string
+		for i := range goType.NumField() {
+			f := goType.Field(i)
+			key, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+			p, ok := s.Properties[key]
+			if !ok {
+				t.Errorf("%s: the key %s is not documented", name, key)
+				continue
+			}
+			delete(s.Properties, key)
+			if options != "omitempty" {
+				always = append(always, key)
+			}
+			if want := schemaOf(f.Type); want != p["type"] && want != p["$ref"] {
+				t.Errorf("%s: %s is documented as %v%v and is %s", name, key, p["type"], p["$ref"], want)
+			}
+		}
+		for key := range s.Properties {
+			t.Errorf("%s: the key %s is documented and does not exist", name, key)
+		}
+		if sent && !sameSet(always, s.Required) {
+			t.Errorf("%s: the keys %v are always there, documented as required are %v", name, always, s.Required)
+		}
+	}
+	for name := range d.Components.Schemas {
+		t.Errorf("the schema %s belongs to no type of the API", name)
+	}
+}
+
+func sameSet(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
+
+func schemaOf(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[time.Time]():
+		return "string"
+	case t == reflect.TypeFor[time.Duration]():
+		return "integer"
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return schemaOf(t.Elem())
+	case reflect.String:
+		return "string"
+	case reflect.Bool:
+		return "boolean"
+	case reflect.Int, reflect.Uint64:
+		return "integer"
+	case reflect.Float64:
+		return "number"
+	case reflect.Slice:
+		return "array"
+	case reflect.Map:
+		return "object"
+	}
+	return "#/components/schemas/" + t.Name()
+}
+
+// validator of answers: the document's schemas as a JSON Schema's definitions.
+func validator(t *testing.T, source []byte, s map[string]any) *jsonschema.Resolved {
+	t.Helper()
+	var whole map[string]any
+	if err := yaml.Unmarshal(source, &whole); err != nil {
+		t.Fatal(err)
+	}
+	with := map[string]any{"$defs": whole["components"].(map[string]any)["schemas"]}
+	for k, v := range s {
+		with[k] = v
+	}
+	data, err := json.Marshal(with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data = []byte(strings.ReplaceAll(string(data), "#/components/schemas/", "#/$defs/"))
+	var js jsonschema.Schema
+	if err := json.Unmarshal(data, &js); err != nil {
+		t.Fatal(err)
+	}
+	r, err := js.Resolve(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestAnswersAreAsDocumented(t *testing.T) {
+	d, source := readDocument(t)
+	f := controltest.New("r1")
+	f.Packets = []byte("packets")
+	s := start(t, f, nil)
+	bodies := map[string]string{
+		"PUT /v1/ports/{name}":     `{"up":false}`,
+		"POST /v1/routes":          `{"to":"10.7.0.0/16","via":["10.0.0.2"]}`,
+		"POST /v1/neighbors":       `{"address":"10.1.0.77","mac":"02:00:00:00:00:77","port":"lan"}`,
+		"POST /v1/neighbors/flush": `{}`,
+		"PUT /v1/config":           "name: r1\n",
+		"POST /v1/config/check":    "name: r1\n",
+		"POST /v1/config/diff":     "name: other\n",
+		"POST /v1/config/rollback": `{"revisions":1}`,
+		"POST /v1/ping":            `{"address":"10.1.0.2","count":2,"interval":1000000}`,
+		"POST /v1/traceroute":      `{"address":"10.8.0.1"}`,
+		"POST /v1/capture":         `{"count":1}`,
+	}
+	queries := map[string]string{
+		"DELETE /v1/routes": "?to=10.9.0.0/16&via=10.0.0.2", "DELETE /v1/neighbors": "?address=10.0.0.2",
+		"PUT /v1/config": "?confirm=60s",
+	}
+	order := (&Server{}).endpoints()
+	// The stream of events has no end: the other tests read it. A confirmation needs the change before it.
+	for _, e := range order {
+		name := e.method + " " + e.path
+		if name == "GET /v1/events/stream" {
+			continue
+		}
+		path := strings.NewReplacer("{name}", "lan", "{address}", "10.9.1.1").Replace(e.path) + queries[name]
+		status, header, body := request(t, httpTo(t, s.Path()), e.method, path, bodies[name])
+		node, ok := d.operations(t)[name].Responses[fmt.Sprint(status)]
+		if !ok {
+			t.Errorf("%s answers %d, which is not documented: %s", name, status, body)
+			continue
+		}
+		var c content
+		if err := node.Decode(&c); err != nil {
+			t.Fatal(err)
+		}
+		if status == http.StatusNoContent {
+			continue
+		}
+		kind, _, _ := strings.Cut(header.Get("Content-Type"), ";")
+		documented, ok := c.Content[kind]
+		if !ok {
+			t.Errorf("%s answers with %s, which is not documented", name, kind)
+			continue
+		}
+		var values []string
+		switch kind {
+		case "application/json":
+			values = []string{body}
+		case "application/x-ndjson":
+			values = strings.Split(strings.TrimSpace(body), "\n")
+		}
+		for _, text := range values {
+			var v any
+			if err := json.Unmarshal([]byte(text), &v); err != nil {
+				t.Fatalf("%s: %v in %s", name, err, text)
+			}
+			if err := validator(t, source, documented.Schema).Validate(v); err != nil {
+				t.Errorf("%s: %v in %s", name, err, text)
+			}
+		}
+	}
+	_, _, body := request(t, httpTo(t, s.Path()), "GET", "/nowhere", "")
+	var v any
+	if err := json.Unmarshal([]byte(body), &v); err != nil {
+		t.Fatal(err)
+	}
+	if err := validator(t, source, map[string]any{"$ref": "#/components/schemas/ErrorBody"}).Validate(v); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,60 @@
+package hoststack
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+)
+
+// ListenTCP accepts connections to a port of one of the router's addresses; of all
+// of them when the address is zero or 0.0.0.0. Port 0 takes a free one.
+func (s *Stack) ListenTCP(at netip.AddrPort) (net.Listener, error) {
+	l, err := gonet.ListenTCP(s.net, full(at), ipv4.ProtocolNumber)
+	if err != nil {
+		return nil, fmt.Errorf("host stack: listen on tcp %v: %w", at, err)
+	}
+	return l, nil
+}
+
+// ListenUDP receives datagrams to a port of one of the router's addresses, as ListenTCP.
+func (s *Stack) ListenUDP(at netip.AddrPort) (net.PacketConn, error) {
+	a := full(at)
+	c, err := gonet.DialUDP(s.net, &a, nil, ipv4.ProtocolNumber)
+	if err != nil {
+		return nil, fmt.Errorf("host stack: listen on udp %v: %w", at, err)
+	}
+	return c, nil
+}
+
+// DialTCP connects from the router; from source, which must be one of its own
+// addresses. The dataplane routes the connection.
+func (s *Stack) DialTCP(ctx context.Context, source netip.Addr, to netip.AddrPort) (net.Conn, error) {
+	c, err := gonet.DialTCPWithBind(ctx, s.net, full(netip.AddrPortFrom(source, 0)), full(to), ipv4.ProtocolNumber)
+	if err != nil {
+		return nil, fmt.Errorf("host stack: connect to tcp %v: %w", to, err)
+	}
+	return c, nil
+}
+
+// DialUDP sends to and receives from one address; from source, or any of our own when it is zero.
+func (s *Stack) DialUDP(source, to netip.AddrPort) (net.Conn, error) {
+	a, b := full(source), full(to)
+	c, err := gonet.DialUDP(s.net, &a, &b, ipv4.ProtocolNumber)
+	if err != nil {
+		return nil, fmt.Errorf("host stack: connect to udp %v: %w", to, err)
+	}
+	return c, nil
+}
+
+func full(a netip.AddrPort) tcpip.FullAddress {
+	f := tcpip.FullAddress{Port: a.Port()}
+	if a.Addr().Is4() && !a.Addr().IsUnspecified() {
+		f.Addr = address(a.Addr())
+	}
+	return f
+}

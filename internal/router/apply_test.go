@@ -1,0 +1,350 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"vrouterd/internal/control/api"
+	"vrouterd/internal/port"
+)
+
+func TestAnAddressMayMoveFromOnePortToAnother(t *testing.T) {
+	w := twoHosts()
+	l := run(t, w, two)
+	l.pings(l.host("lan1"), "10.1.0.1")
+	// The two ports change places; what one gives up is not taken from the other.
+	l.apply(strings.NewReplacer("10.1.0.1", "10.2.0.1", "10.2.0.1", "10.1.0.1").Replace(two))
+	for _, a := range []string{"10.1.0.1", "10.2.0.1"} {
+		got, err := l.Route(a)
+		if err != nil || got.Action != "deliver" {
+			t.Errorf("%s is an address of the router, but: %+v, %v", a, got, err)
+		}
+	}
+	for _, a := range []string{"10.1.0.255", "10.2.0.255"} {
+		if got, _ := l.Route(a); got.Action != "deliver" {
+			t.Errorf("%s is a broadcast address, but: %+v", a, got)
+		}
+	}
+}
+
+func TestAddressesChangeWhileThePortIsDown(t *testing.T) {
+	w := twoHosts()
+	l := run(t, w, two)
+	w.tell("lan2", port.State{Word: "down", Reason: "pulled"})
+	eventually(t, "lan2 is down", func() bool { return !l.port("lan2").Up })
+	l.apply(strings.Replace(two, "10.2.0.1/24", "10.2.0.9/24", 1))
+	if got, _ := l.Route("10.2.0.1"); got.Action == "deliver" {
+		t.Errorf("the old address is still delivered: %+v", got)
+	}
+	if got, _ := l.Route("10.2.0.9"); got.Action != "deliver" {
+		t.Errorf("addresses stay while the link is down, but: %+v", got)
+	}
+	w.tell("lan2", port.State{Up: true, Word: "up"})
+	eventually(t, "lan2 is up", func() bool { return l.port("lan2").Up })
+	l.pings(l.host("lan2"), "10.2.0.9")
+}
+
+func TestARemovedPortLeavesNoPermanentNeighborBehind(t *testing.T) {
+	w := twoHosts()
+	l := run(t, w, two+"neighbors: [{port: lan2, address: 10.2.0.7, mac: 02:00:00:00:00:07}]\n")
+	if s := l.neighborState("lan2", "10.2.0.7"); s != "permanent" {
+		t.Fatalf("expected a permanent neighbour, got %q", s)
+	}
+	l.apply("name: r1\nports:\n  lan1: {address: 10.1.0.1/24}\n")
+	if n := l.Neighbors(); len(n) != 0 {
+		t.Errorf("neighbours of a port that is gone: %+v", n)
+	}
+	// Another port gets the number of the one that went.
+	w.set(func() { w.hosts["lan3"] = host(3, "10.2.0.3/24", "10.2.0.1") })
+	l.apply("name: r1\nports:\n  lan1: {address: 10.1.0.1/24}\n  lan3: {address: 10.2.0.1/24}\n")
+	for _, n := range l.Neighbors() {
+		t.Errorf("nobody configured %+v", n)
+	}
+	l.pings(l.host("lan3"), "10.1.0.2")
+}
+
+func TestPermanentNeighborsOfAMissingPortComeWithIt(t *testing.T) {
+	w := twoHosts()
+	missing := true
+	w.refuse = func(s port.Spec) error {
+		if s.Name == "lan2" && missing {
+			return fmt.Errorf("namespace x: %w", port.ErrNamespaceMissing)
+		}
+		return nil
+	}
+	l := newLab(t, w, Options{})
+	l.start(two + "neighbors: [{port: lan2, address: 10.2.0.7, mac: 02:00:00:00:00:07}]\n")
+	if p := l.port("lan2"); p.State != "missing" || p.Up {
+		t.Fatalf("expected a missing port, got %+v", p)
+	}
+	// It changes while the port is missing, and another one comes.
+	l.apply(two + "neighbors:\n- {port: lan2, address: 10.2.0.7, mac: 02:00:00:00:00:08}\n- {port: lan2, address: 10.2.0.9, mac: 02:00:00:00:00:09}\n")
+	w.set(func() { missing = false })
+	eventually(t, "the port comes back", func() bool { return l.port("lan2").Up })
+	fib := l.fibText()
+	for _, line := range []string{"10.2.0.7/32 forward 10.2.0.7 lan2 02:00:00:00:00:08", "10.2.0.9/32 forward 10.2.0.9 lan2 02:00:00:00:00:09"} {
+		if !strings.Contains(fib, line) {
+			t.Errorf("expected %q in\n%s", line, fib)
+		}
+	}
+}
+
+func TestAnOnLinkRouteResolvesWithoutAChangeOfItsPort(t *testing.T) {
+	w := twoHosts()
+	w.hosts["lan2"] = host(2, "10.9.9.2/16", "")
+	l := run(t, w, two)
+	l.quick(fast)
+	if err := l.AddRoute(tester, api.RouteSpec{To: "10.9.9.0/24", Port: "lan2"}); err != nil {
+		t.Fatal(err)
+	}
+	far, ask := l.host("lan2"), l.host("lan1")
+	eventually(t, "the on-link host is asked for and found", func() bool {
+		ask.PingOnce(t.Context(), far.Address(), 8, 20*time.Millisecond)
+		return l.neighborState("lan2", "10.9.9.2") == "reachable"
+	})
+	if err := l.DeleteRoute(tester, api.RouteSpec{To: "10.9.9.0/24", Port: "lan2"}); err != nil {
+		t.Fatal(err)
+	}
+	if s := l.neighborState("lan2", "10.9.9.2"); s != "" {
+		t.Errorf("the network is no longer on-link, but the neighbour is %q", s)
+	}
+}
+
+// The instance is then named after the file.
+func TestARouterWithoutANameInItsFileCanBeChanged(t *testing.T) {
+	text := strings.TrimPrefix(two, "name: r1\n")
+	l := run(t, twoHosts(), text)
+	if err := l.AddRoute(tester, api.RouteSpec{To: "10.9.0.0/16", Via: []string{"10.1.0.2"}}); err != nil {
+		t.Errorf("route add: %v", err)
+	}
+	if _, err := l.ConfigRollback(tester, 1); err != nil {
+		t.Errorf("rollback: %v", err)
+	}
+	if _, err := l.Reload(text); err != nil {
+		t.Errorf("reload: %v", err)
+	}
+	if s := l.Status(); s.Name != "r1" {
+		t.Errorf("the router is now called %q", s.Name)
+	}
+}
+
+func TestAFailedOpenLeavesTheRouterAsItWas(t *testing.T) {
+	// Every open of the change fails in turn.
+	change := `name: r1
+ports:
+  lan1: {address: 10.1.0.1/24, mtu: 1400}
+  lan2: {address: 10.2.0.1/24, device: other}
+  lan3: {address: 10.3.0.1/24}
+  lan4: {address: 10.4.0.1/24}
+routes: [{to: default, via: 10.3.0.9}]
+icmp: {rate: 5, per_destination: 1}
+`
+	for n := 1; n <= 3; n++ {
+		t.Run(fmt.Sprintf("open %d", n), func(t *testing.T) {
+			w := twoHosts()
+			l := run(t, w, two)
+			a := l.host("lan1")
+			l.pings(a, "10.2.0.2")
+			w.opened()
+			w.set(func() {
+				count := 0
+				w.refuse = func(s port.Spec) error {
+					if count++; count == n {
+						return errors.New("no more devices")
+					}
+					return nil
+				}
+			})
+			_, err := l.ConfigApply(tester, change, 0)
+			expectError(t, err, api.Failed, "no more devices")
+			if got := l.ConfigText(); got != two {
+				t.Errorf("the running configuration changed to\n%s", got)
+			}
+			if p := l.Ports(); len(p) != 2 || !p[0].Up || !p[1].Up || p[0].MTU != 1500 || p[1].Device != "lan2" {
+				t.Errorf("the ports changed: %+v", p)
+			}
+			if got := w.end("lan1").spec.MTU; got != 1500 {
+				t.Errorf("the device's MTU is left at %d", got)
+			}
+			if len(w.ends) != 2 {
+				t.Errorf("%d devices are open", len(w.ends))
+			}
+			if l.host("lan1") != a {
+				t.Error("a port that did not need it was opened anew")
+			}
+			l.pings(l.host("lan1"), "10.2.0.2")
+			l.pings(l.host("lan2"), "10.1.0.2")
+			if n := len(l.ConfigHistory()); n != 1 {
+				t.Errorf("%d revisions", n)
+			}
+		})
+	}
+}
+
+func TestAnUnchangedPortIsNotTouched(t *testing.T) {
+	w := twoHosts()
+	w.hosts["lan3"] = host(3, "10.3.0.2/24", "10.3.0.1")
+	l := run(t, w, two)
+	a, b := l.host("lan1"), l.host("lan2")
+	l.pings(a, "10.2.0.2")
+	w.opened()
+	l.apply(two + "routes: [{to: 10.8.0.0/16, via: 10.2.0.2}]\n")
+	l.apply(strings.Replace(two, "ports:\n", "ports:\n  lan3: {address: 10.3.0.1/24}\n", 1))
+	l.apply(two)
+	if got := w.opened(); len(got) != 1 || got[0] != "lan3" {
+		t.Errorf("opened %v, expected lan3 alone", got)
+	}
+	if l.host("lan1") != a || l.host("lan2") != b {
+		t.Error("a port was opened anew")
+	}
+	for _, n := range []string{"lan1", "lan2"} {
+		if c := w.end(n).calls; len(c) != 0 {
+			t.Errorf("the carrier of %s was touched: %v", n, c)
+		}
+	}
+	l.pings(a, "10.2.0.2")
+}
+
+func TestPortsMayExchangeTheirDevices(t *testing.T) {
+	w := twoHosts()
+	text := strings.Replace(strings.Replace(two, "lan1: {", "lan1: {device: a, ", 1), "lan2: {", "lan2: {device: b, ", 1)
+	l := run(t, w, text)
+	l.apply(strings.NewReplacer("device: a", "device: b", "device: b", "device: a").Replace(text))
+	if a, b := l.port("lan1"), l.port("lan2"); a.Device != "b" || b.Device != "a" || !a.Up || !b.Up {
+		t.Fatalf("%+v\n%+v", a, b)
+	}
+	l.pings(l.host("lan1"), "10.2.0.2")
+}
+
+func TestAConflictedAddressStaysUnusedWhenItsPortChanges(t *testing.T) {
+	w := newWires()
+	w.hosts["lan1"] = host(1, "10.1.0.1/24", "") // has the router's address
+	w.hosts["lan2"] = host(2, "10.2.0.2/24", "10.2.0.1")
+	l := newLab(t, w, Options{})
+	text := "name: r1\nports:\n  lan1: {address: 10.1.0.1/24}\narp: {probe: true}\n"
+	l.start(text)
+	claimed := func() bool { got, _ := l.Route("10.1.0.1"); return got.Action == "deliver" }
+	if claimed() {
+		t.Fatal("the address is used before it is probed")
+	}
+	l.apply(strings.Replace(text, "24}", "24, mtu: 1400}", 1))
+	if claimed() {
+		t.Error("a change of the MTU put an address into use that is still being probed")
+	}
+	eventually(t, "the conflict is told", func() bool {
+		return strings.Contains(l.log.String(), "address conflict")
+	})
+	l.apply(strings.Replace(text, "24}", "24, mtu: 1300}", 1))
+	if claimed() {
+		t.Error("a change of the MTU put a conflicted address into use")
+	}
+}
+
+func TestAnUnconfirmedChangeUndoesItself(t *testing.T) {
+	w := twoHosts()
+	w.hosts["lan3"] = host(3, "10.3.0.2/24", "10.3.0.1")
+	l := run(t, w, two)
+	changed := strings.Replace(two, "ports:\n", "ports:\n  lan3: {address: 10.3.0.1/24}\n", 1)
+	if _, err := l.ConfigApply(tester, changed, 200*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	if s := l.Status(); !s.Unconfirmed || s.ConfirmSecs <= 0 {
+		t.Errorf("the status does not say that a change waits: %+v", s)
+	}
+	// A small change after it neither confirms it nor survives it.
+	if err := l.AddRoute(tester, api.RouteSpec{To: "10.9.0.0/16", Via: []string{"10.3.0.2"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.ConfigSave(); err == nil {
+		t.Error("an unconfirmed change was saved")
+	}
+	eventually(t, "the change is undone", func() bool { return l.ConfigText() == two })
+	if len(w.ends) != 2 {
+		t.Errorf("%d devices are open", len(w.ends))
+	}
+	expectError(t, l.ConfigConfirm(), api.Conflict, "no change waits")
+	h := l.ConfigHistory()
+	if h[0].Author != "unconfirmed" || !h[0].Current {
+		t.Errorf("the history says %+v", h[0])
+	}
+}
+
+func TestAConfirmedChangeStays(t *testing.T) {
+	l := run(t, twoHosts(), two)
+	changed := two + "routes: [{to: default, via: 10.1.0.2}]\n"
+	if _, err := l.ConfigApply(tester, changed, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.ConfigConfirm(); err != nil {
+		t.Fatal(err)
+	}
+	if s := l.Status(); s.Unconfirmed || l.ConfigText() != changed {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestASecondUnconfirmedChangeGoesBackBehindTheFirst(t *testing.T) {
+	l := run(t, twoHosts(), two)
+	if _, err := l.ConfigApply(tester, two+"routes: [{to: default, via: 10.1.0.2}]\n", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.ConfigApply(tester, two+"routes: [{to: default, via: 10.2.0.2}]\n", 50*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both are undone", func() bool { return l.ConfigText() == two })
+}
+
+func TestAnUnconfirmedChangeIsUndoneAlsoWhenAPortCannotComeBackYet(t *testing.T) {
+	for _, kind := range []error{port.ErrNamespaceMissing, errors.New("busy")} {
+		t.Run(kind.Error(), func(t *testing.T) {
+			w := twoHosts()
+			l := run(t, w, two)
+			only := "name: r1\nports:\n  lan1: {address: 10.1.0.1/24}\nicmp: {rate: 0, per_destination: 0}\n"
+			gone := true
+			w.set(func() {
+				w.refuse = func(s port.Spec) error {
+					if gone && s.Name == "lan2" {
+						return fmt.Errorf("lan2: %w", kind)
+					}
+					return nil
+				}
+			})
+			w.opened()
+			if _, err := l.ConfigApply(tester, only, 30*time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the undoing was tried", func() bool { return len(w.opened()) > 0 })
+			w.set(func() { gone = false })
+			eventually(t, "the change is undone", func() bool { return l.ConfigText() == two })
+			eventually(t, "the port is back", func() bool { return l.port("lan2").Up })
+			l.pings(l.host("lan1"), "10.2.0.2")
+		})
+	}
+}
+
+func TestAReopenedPortSaysWhyItWasDown(t *testing.T) {
+	w := twoHosts()
+	l := run(t, w, two)
+	l.apply(strings.Replace(two, "lan2: {", "lan2: {device: other, ", 1))
+	past, _ := l.Events(t.Context())
+	for _, e := range past {
+		if e.Kind == "port_down" && (strings.Contains(e.Message, "is up") || strings.HasSuffix(e.Message, ": ")) {
+			t.Errorf("an event contradicts itself: %+v", e)
+		}
+	}
+}
+
+func TestAddressesThatComeAndGoLeaveTheOthersAlone(t *testing.T) {
+	// /30 and /31 and /32 beside each other: a change of one keeps what the others need.
+	text := "name: r1\nports:\n  p: {address: [10.0.0.1/30, 10.0.0.5/30, 10.0.1.1/32, 10.0.2.0/31]}\n"
+	l := run(t, newWires(), text)
+	before := l.fibText()
+	l.apply(strings.Replace(text, ", 10.0.0.5/30", "", 1))
+	l.apply(text)
+	if after := l.fibText(); after != before {
+		t.Errorf("the FIB does not come back:\n%s\nbefore:\n%s", after, before)
+	}
+}
