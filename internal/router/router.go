@@ -101,8 +101,11 @@ func New(opt Options) (*Router, error) {
 		return nil, err
 	}
 	past, err := history.Open(opt.StateDir)
-	if err != nil {
-		return nil, err
+	if err != nil { // the router comes first
+		opt.Log.Error("revisions are kept in memory only", "error", err)
+		if past, err = history.Open(""); err != nil {
+			return nil, err
+		}
 	}
 	r := &Router{
 		history: past,
