@@ -103,7 +103,8 @@ func New(opt Options) (*Router, error) {
 	}
 	past, err := history.Open(opt.StateDir)
 	if err != nil {
-		return nil, err
+		opt.Log.Warn("revisions are kept in memory only", "reason", err)
+		past, _ = history.Open("")
 	}
 	r := &Router{
 		history: past,
