@@ -348,3 +348,58 @@ func TestAddressesThatComeAndGoLeaveTheOthersAlone(t *testing.T) {
 		t.Errorf("the FIB does not come back:\n%s\nbefore:\n%s", after, before)
 	}
 }
+
+func TestAPortThatIsDownIsPutRightWhenAskedFor(t *testing.T) {
+	for name, ask := range map[string]func(*lab) error{
+		"port up": func(l *lab) error { return l.SetPort(tester, "lan2", true) },
+		"reload":  func(l *lab) error { _, err := l.Reload(two); return err },
+		"apply":   func(l *lab) error { _, err := l.ConfigApply(tester, two, 0); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := twoHosts()
+			l := run(t, w, two)
+			healed := 0
+			w.set(func() {
+				w.hinder = func(_, to port.Spec) error {
+					if to.Name == "lan2" {
+						healed++
+					}
+					return nil
+				}
+			})
+			w.tell("lan2", port.State{Word: "down", Reason: "bridge br0 was deleted"})
+			eventually(t, "the port is down", func() bool { return !l.port("lan2").Up })
+			if err := l.AddRoute(tester, api.RouteSpec{To: "10.9.0.0/16", Via: []string{"10.1.0.2"}}); err != nil {
+				t.Fatal(err)
+			}
+			if healed != 0 {
+				t.Error("a change of something else touched the device")
+			}
+			if err := ask(l); err != nil {
+				t.Fatal(err)
+			}
+			if healed != 1 {
+				t.Errorf("the device was put right %d times", healed)
+			}
+		})
+	}
+}
+
+func TestAnUpdateThatFailsIsTakenBackOnAllPorts(t *testing.T) {
+	w := twoHosts()
+	l := run(t, w, two)
+	w.set(func() {
+		w.hinder = func(_, to port.Spec) error {
+			if to.Name == "lan2" && to.MTU == 1400 {
+				return errors.New("the device refuses")
+			}
+			return nil
+		}
+	})
+	_, err := l.ConfigApply(tester, strings.ReplaceAll(two, "24}", "24, mtu: 1400}"), 0)
+	expectError(t, err, api.Failed, "the device refuses")
+	if a, b := w.end("lan1").spec.MTU, w.end("lan2").spec.MTU; a != 1500 || b != 1500 {
+		t.Errorf("the devices are left at %d and %d", a, b)
+	}
+	l.pings(l.host("lan1"), "10.2.0.2")
+}

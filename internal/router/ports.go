@@ -361,6 +361,20 @@ func (r *Router) portEvent(e port.Event) {
 	r.reconsider(p)
 }
 
+// heal puts back what someone has taken from the devices of ports that should be up,
+// such as their bridge. It is for when the operator asks to have things as configured;
+// what the host sets down otherwise is its own affair.
+func (r *Router) heal(ports ...*portState) {
+	for _, p := range ports {
+		if p.dev == nil || p.link.Up || !p.cfg.Enabled {
+			continue
+		}
+		if _, err := p.dev.Update(specOf(r.config.Name, &p.cfg)); err != nil {
+			r.log.Warn("port stays down", "port", p.cfg.Name, "error", err)
+		}
+	}
+}
+
 // portFailed is what a worker says of a device that it could not read.
 func (r *Router) portFailed(f dataplane.Failure) {
 	p := r.byID[f.Port]
