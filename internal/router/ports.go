@@ -2,6 +2,7 @@ package router
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"runtime"
@@ -116,7 +117,8 @@ func (r *Router) plugIn(p *portState, dev Device) {
 	r.showPort(p)
 	r.fwd.publish() // the worker must find the port before it may read
 	if err := r.dp.Start(p.id, p.at); err != nil {
-		r.log.Error("cannot read port", "port", p.cfg.Name, "error", err)
+		r.lostDevice(p, fmt.Errorf("it cannot be read: %w", err))
+		return
 	}
 	if err := r.opt.Attach.Watch(p.cfg.Name, dev); err != nil {
 		r.log.Warn("cannot watch port; a change of its link goes unseen", "port", p.cfg.Name, "error", err)
