@@ -29,16 +29,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // wires is an attacher whose devices are socket pairs, with a simulated host at the far end
 // of those that a test wants one at.
 type wires struct {
-	mu         sync.Mutex
-	hosts      map[string]simhost.Options // by port: what is plugged in when the port opens
-	ends       map[string]*wire           // open ones, by port
-	opens      []string
-	refuse     func(port.Spec) error         // Open fails with it
-	hinder     func(was, to port.Spec) error // Update fails with it
-	vnet       bool
-	foreign    bool
-	closedWith int
-	events     chan port.Event
+	mu      sync.Mutex
+	hosts   map[string]simhost.Options // by port: what is plugged in when the port opens
+	ends    map[string]*wire           // open ones, by port
+	opens   []string
+	refuse  func(port.Spec) error         // Open fails with it
+	hinder  func(was, to port.Spec) error // Update fails with it
+	vnet    bool
+	foreign bool
+	events  chan port.Event
 }
 
 // wire is one open device.
