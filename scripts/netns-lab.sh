@@ -121,7 +121,7 @@ router() {
     local name=$1 pid deadline
     cat >"$state/$name.yaml"
     "$bin/vrouterd" check "$state/$name.yaml" || fail "the configuration of $name is bad: see above"
-    setsid nsenter --net="/run/netns/$lab-net" "$bin/vrouterd" -c "$state/$name.yaml" \
+    setsid nsenter --net="/run/netns/$lab-net" "$bin/vrouterd" -c "$state/$name.yaml" --state-dir "$state/history" \
         >"$state/$name.log" 2>&1 </dev/null &
     pid=$!
     echo "$pid" >"$state/$name.pid"
@@ -145,13 +145,12 @@ router() {
 picture_demo() {
     cat <<'PICTURE'
 
-    +--------+             +----------+             +----------+             +--------+
-    |   h1   | eth0    lan |    r1    | core   core |    r2    | p2p    eth0 |   h2   |
-    | .0.2   |=============| vrouterd |======+======| vrouterd |- - - - - - -| .0.2   |
-    +--------+  Ethernet   +----------+   br-core   +----------+ point to    +--------+
-              10.1.0.0/24                10.0.0.0/30             point, TUN
-             r1 is .0.1 (TAP)         r1 .0.1, r2 .0.2 (TAP)    10.2.0.0/30
-                                                                r2 is .0.1
+    +----------+             +----------+             +----------+             +----------+
+    |    h1    | eth0    lan |    r1    | core   core |    r2    | p2p    eth0 |    h2    |
+    | 10.1.0.2 |=============| vrouterd |======#======| vrouterd |- - - - - - -| 10.2.0.2 |
+    +----------+  Ethernet   +----------+   br-core   +----------+     TUN     +----------+
+                 10.1.0.0/24              10.0.0.0/30              10.2.0.0/30
+                 r1: 10.1.0.1             r1: .1, r2: .2           r2: 10.2.0.1
 PICTURE
     note "    h1 and h2 are namespaces whose only network card is the kernel end of a router's port."
     note "    r1 and r2 are two vrouterd processes; the kernel forwards nothing between them."

@@ -78,7 +78,7 @@ func (v vrouterd) start(s *site, n int) error {
 		return err
 	}
 	var err error
-	s.router, err = s.spawn(filepath.Join(s.dir, "vrouterd"), "-c", file)
+	s.router, err = s.spawn(filepath.Join(s.dir, "vrouterd"), "-c", file, "--state-dir", s.dir)
 	return err
 }
 

@@ -75,6 +75,9 @@ type options struct {
 	write      bool
 }
 
+// limit is how long one turn's program may take in all.
+func (o options) limit() time.Duration { return 2*o.turn + 15*time.Second }
+
 // usageError is an error of the user's or of the machine's preparation: exit code 2.
 type usageError struct{ error }
 

@@ -44,7 +44,8 @@ func measurements() []measurement {
 		{"pps", false, []figure{
 			{"pps", "64 B UDP delivered", "kpps", false, 0, false},
 			{"pps-offered", "64 B UDP offered", "kpps", false, 0, true},
-			{"pps-loss", "64 B UDP lost of those", "%", true, 1, true}},
+			{"pps-loss", "64 B UDP lost of those", "%", true, 1, true},
+			{"pps-sink", "64 B UDP that the sink was too slow for", "%", true, 1, true}},
 			func(s *site, _ string, o options) (turn, error) { return takePPS(s, o, 0) }},
 		{"rtt", false, []figure{
 			{"rtt", "round trip, median", "us", true, 1, false},
@@ -154,7 +155,7 @@ func takeTCP(s *site, o options, streams int) (turn, error) {
 	// clients, to be free again.
 	var out []byte
 	err := s.poll(func() (err error) {
-		out, err = s.output("ip", "netns", "exec", s.a, "iperf3", "-c", addressB, "-B", addressA,
+		out, err = s.output(o.limit(), "ip", "netns", "exec", s.a, "iperf3", "-c", addressB, "-B", addressA,
 			"-P", strconv.Itoa(streams), "-t", seconds, "-O", omit(o.turn), "-J")
 		return err
 	})
@@ -181,7 +182,7 @@ func takePPS(s *site, o options, rate int) (turn, error) {
 	if s.router != nil {
 		args = append(args, "-pid", strconv.Itoa(s.router.pid()))
 	}
-	out, err := s.output(filepath.Join(s.dir, "pps"), args...)
+	out, err := s.output(o.limit(), filepath.Join(s.dir, "pps"), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +191,8 @@ func takePPS(s *site, o options, rate int) (turn, error) {
 		return nil, err
 	}
 	if rate == 0 {
-		return turn{"pps": r.PPS / 1e3, "pps-offered": r.SentPPS / 1e3, "pps-loss": r.Loss * 100}, nil
+		return turn{"pps": r.PPS / 1e3, "pps-offered": r.SentPPS / 1e3, "pps-loss": r.Loss * 100,
+			"pps-sink": float64(r.Dropped) / float64(r.Delivered+r.Dropped) * 100}, nil
 	}
 	t := turn{"cpu": r.Busy / float64(r.Delivered) * 1e9}
 	if s.router != nil {
@@ -200,7 +202,7 @@ func takePPS(s *site, o options, rate int) (turn, error) {
 }
 
 func takeRTT(s *site, _ string, o options) (turn, error) {
-	out, err := s.output(filepath.Join(s.dir, "rtt"), "-netns", s.a, "-dst", addressB, "-time", o.turn.String())
+	out, err := s.output(o.limit(), filepath.Join(s.dir, "rtt"), "-netns", s.a, "-dst", addressB, "-time", o.turn.String())
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,9 @@ turns), and in smaller type the medians of both as they stood. Absolute figures 
 the machine and the hour and are not to be compared between blocks; ratios are.
 
 Higher is better for TCP and packets; lower is better for round trips, processor
-time, start and memory. Packets are counted where they arrive. "Processor time, machine" holds the
+time, start and memory. Packets are counted where they arrive, in user space; those
+that "the sink was too slow for" had been forwarded, but found the receiver's socket
+full: when they are many, the router could do more than its figure says. "Processor time, machine" holds the
 sender and the receiver too, which are the same on both sides; "router" is the
 process alone and has no counterpart in the kernel. The kernel forwards between
 veth pairs within the sender's own softirq, gVisor between two TAPs.

@@ -139,13 +139,19 @@ func (p *process) stop() {
 	}
 }
 
-// output runs a program to its end and returns what it printed.
-func (l *lab) output(name string, args ...string) ([]byte, error) {
+// output runs a program to its end, which must come before the limit, and
+// returns what it printed. iperf3 waits for ever when a router stops to forward.
+func (l *lab) output(limit time.Duration, name string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(l.ctx, limit)
+	defer cancel()
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(l.ctx, name, args...)
+	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stderr = &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.Output()
+	if err != nil && ctx.Err() != nil && l.ctx.Err() == nil {
+		return nil, fmt.Errorf("%s did not end within %v: does the router still forward?", filepath.Base(name), limit)
+	}
 	if err != nil {
 		// iperf3 -J says what went wrong in its JSON.
 		return out, fmt.Errorf("%s %s: %w: %s%s", filepath.Base(name), strings.Join(args, " "), err, bytes.TrimSpace(stderr.Bytes()), iperfError(out))

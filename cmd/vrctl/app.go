@@ -79,6 +79,11 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if errors.Is(err, syscall.EPIPE) {
 		return exitFailed // the reader of our output has had enough
 	}
+	var wrong *faults
+	if errors.As(err, &wrong) {
+		fmt.Fprintln(a.err, wrong) // FILE:LINE:COLUMN first, as editors read it
+		return exitUsage
+	}
 	fmt.Fprintln(a.err, "vrctl: "+strings.TrimSpace(err.Error()))
 	return codeOf(err)
 }
@@ -115,6 +120,11 @@ func usagef(format string, a ...any) error {
 	return &usageError{fmt.Sprintf(format, a...)}
 }
 
+// faults of a configuration, one a line.
+type faults struct{ lines []string }
+
+func (e *faults) Error() string { return strings.Join(e.lines, "\n") }
+
 // falseError says that a condition does not hold, and what is the case instead.
 type falseError struct{ message string }
 
@@ -125,7 +135,11 @@ func (a *app) dial() (*client.Client, error) {
 	if a.instance != "" && a.socket != "" {
 		return nil, usagef("-n and -s are both given: one names the router")
 	}
-	return client.Dial(client.Options{Instance: a.instance, Socket: a.socket, Directory: a.env("VROUTERD_RUNTIME_DIR")})
+	instance := a.instance
+	if instance == "" && a.socket == "" {
+		instance = a.env("VRCTL_INSTANCE")
+	}
+	return client.Dial(client.Options{Instance: instance, Socket: a.socket, Directory: a.env("VROUTERD_RUNTIME_DIR")})
 }
 
 // with runs one call of a client.
@@ -197,7 +211,7 @@ Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 no daemon;
 		SilenceUsage:  true,
 	}
 	f := root.PersistentFlags()
-	f.StringVarP(&a.instance, "instance", "n", a.env("VRCTL_INSTANCE"), "the router's `name`; needed where several run")
+	f.StringVarP(&a.instance, "instance", "n", "", "the router's `name`; needed where several run")
 	f.StringVarP(&a.socket, "socket", "s", "", "the `path` of the router's control socket")
 	f.BoolVar(&a.json, "json", false, "print a JSON array with one object a row")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -87,17 +88,19 @@ Without a daemon, "vrouterd check FILE" does the same.`,
 
 // inFile puts the file's name before every line of what is wrong in it.
 func inFile(path string, err error) error {
-	wrong, ok := err.(*api.Error)
-	if !ok || wrong.Code != api.Usage {
+	var wrong *api.Error
+	if !errors.As(err, &wrong) || wrong.Code != api.Usage {
 		return err
 	}
 	lines := strings.Split(strings.TrimRight(wrong.Message, "\n"), "\n")
 	for i, l := range lines {
-		if !strings.HasPrefix(l, path+":") {
-			lines[i] = path + ":" + strings.TrimPrefix(l, ":")
+		if l != "" && '0' <= l[0] && l[0] <= '9' {
+			lines[i] = path + ":" + l // LINE:COLUMN: what is wrong
+		} else if !strings.HasPrefix(l, path+":") {
+			lines[i] = path + ": " + l
 		}
 	}
-	return &api.Error{Code: wrong.Code, Message: strings.Join(lines, "\n")}
+	return &faults{lines}
 }
 
 func (a *app) configDiff() *cobra.Command {

@@ -2,8 +2,12 @@ package main
 
 import (
 	"fmt"
+	"go/parser"
+	"go/token"
 	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,6 +74,30 @@ func TestTheKeysOfJSONAreInTheReference(t *testing.T) {
 		row := fmt.Sprintf("| %s | %s |\n", k[0], strings.Join(keys, ", "))
 		if !strings.Contains(text, row) {
 			t.Errorf("%s lacks the row\n%s", reference, row)
+		}
+	}
+}
+
+// vrctl is a client: of the daemon it knows the control socket only.
+func TestVrctlImportsNothingOfTheDaemon(t *testing.T) {
+	allowed := []string{"vrouterd/internal/control/api", "vrouterd/internal/control/client"}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, spec := range file.Imports {
+			path := strings.Trim(spec.Path.Value, `"`)
+			if strings.HasPrefix(path, "vrouterd/") && !slices.Contains(allowed, path) {
+				t.Errorf("%s imports %s", name, path)
+			}
 		}
 	}
 }

@@ -99,7 +99,7 @@ event of the kind events_lost.`,
 			}
 			ctx := cmd.Context()
 			return a.with(func(c *client.Client) error {
-				err := c.Events(ctx, q, nil, a.printEvent)
+				err := c.Events(ctx, q, a.printEvent)
 				if ctx.Err() != nil {
 					return nil // Ctrl-C is how this ends
 				}

@@ -129,7 +129,7 @@ func (a *app) ping(ctx context.Context, c *client.Client, r api.PingRequest) err
 		fmt.Fprint(a.out, tally.summary(r.Address, time.Since(begun)))
 	}
 	if tally.received == 0 && tally.sent > 0 {
-		return exitCode(exitFailed)
+		return fmt.Errorf("no answer from %s: `vrctl show route %s` tells which way was tried", r.Address, r.Address)
 	}
 	return nil
 }

@@ -194,17 +194,16 @@ func routesTable(all []api.Route) *table {
 	t := newTable("no routes",
 		column{title: " "}, column{title: "PREFIX"}, column{title: "NEXT HOP"}, column{title: "PORT"}, column{title: "PROTOCOL"},
 		column{title: "DISTANCE", right: true}, column{title: "METRIC", right: true}, column{title: "TAG", right: true, optional: true},
-		column{title: "FROM", optional: true}, column{title: "AGE", right: true}, column{title: "", optional: true, flexible: true})
+		column{title: "FROM", optional: true}, column{title: "AGE", right: true})
 	var before api.Route
 	for i, r := range all {
-		prefix, mark, why := cell{r.Prefix, plain}, cell{" ", plain}, cell{}
+		prefix, mark := cell{r.Prefix, plain}, cell{" ", plain}
 		rest := plain
 		switch {
 		case r.Selected:
 			mark, prefix.style = cell{"*", green}, bold
-		case r.Reason != "":
-			why, rest = cell{r.Reason, dim}, dim
-			prefix.style = dim
+		default:
+			prefix.style, rest = dim, dim
 		}
 		// One route with several next hops is one group.
 		if i > 0 && sameRoute(before, r) {
@@ -226,7 +225,10 @@ func routesTable(all []api.Route) *table {
 			tag = strconv.Itoa(r.Tag)
 		}
 		t.add(mark, prefix, hop, cell{r.Port, rest}, cell{r.Protocol, rest}, cell{strconv.Itoa(r.Distance), rest},
-			cell{strconv.Itoa(r.Metric), rest}, cell{tag, rest}, cell{r.From, rest}, cell{age(r.AgeSeconds), rest}, why)
+			cell{strconv.Itoa(r.Metric), rest}, cell{tag, rest}, cell{r.From, rest}, cell{age(r.AgeSeconds), rest})
+		if !r.Selected {
+			t.note(r.Reason)
+		}
 	}
 	return t
 }

@@ -76,8 +76,9 @@ func (t *table) draw(s screen) string {
 	for _, r := range t.rows {
 		t.line(&b, s, r.cells, widths)
 		if r.note != "" {
-			note := cut("   └ "+r.note, s.width)
-			b.WriteString(s.paint(dim, note) + "\n")
+			for _, l := range wrap("   └ ", r.note, s.width) {
+				b.WriteString(s.paint(dim, l) + "\n")
+			}
 		}
 	}
 	return b.String()
@@ -163,6 +164,27 @@ func (t *table) line(b *strings.Builder, s screen, cells []cell, widths []int) {
 		}
 	}
 	b.WriteString("\n")
+}
+
+// wrap a sentence into lines of at most w runes, the later ones indented as far as
+// the first; 0 is no limit.
+func wrap(first, sentence string, w int) []string {
+	lines := []string{first}
+	for i, word := range strings.Fields(sentence) {
+		last := &lines[len(lines)-1]
+		switch {
+		case i == 0:
+			*last += word
+		case w > 0 && width(*last)+1+width(word) > w:
+			lines = append(lines, strings.Repeat(" ", width(first))+word)
+		default:
+			*last += " " + word
+		}
+	}
+	for i := range lines {
+		lines[i] = cut(lines[i], w)
+	}
+	return lines
 }
 
 // cut s to w runes, the last of them a sign that more was there; 0 is no limit.

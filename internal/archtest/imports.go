@@ -22,14 +22,14 @@ func layers() []layer {
 		{"protocols and dataplane", []string{"pkg/rip", "pkg/arp", "pkg/dhcp", "pkg/dns", "internal/rib", "pkg/dataplane"}, false},
 		{"policies", []string{"pkg/nat", "pkg/firewall"}, false},
 		{"sessions", []string{"pkg/conntrack", "internal/reassembly"}, false},
-		{"foundations", []string{"internal/packet", "internal/rcu", "internal/pcapng"}, true},
+		{"foundations", []string{"internal/packet", "internal/rcu", "internal/capture"}, true},
 	}
 }
 
 // outside are the folders whose programs and tests may import everything, and which
 // nothing else may import.
 func outside() []string {
-	return []string{"bench", "test", "internal/archtest", "internal/simnet"}
+	return []string{"bench", "test", "internal/archtest", "internal/simnet", "internal/simhost"}
 }
 
 // height finds a package's place: the index of its layer, and the package in whose

@@ -121,14 +121,13 @@ func rows[T any](c *call, table []T) error {
 	w.WriteByte('[')
 	for i := range table {
 		if i > 0 {
-			w.WriteByte(',')
+			w.WriteString(",\n")
 		}
 		row, err := json.Marshal(&table[i])
 		if err != nil {
 			return err
 		}
 		w.Write(row)
-		w.WriteByte('\n')
 	}
 	w.WriteString("]\n")
 	return w.Flush()

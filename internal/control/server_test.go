@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -264,4 +265,50 @@ func TestPathsThatCannotBeASocketAreRefused(t *testing.T) {
 
 func dialAsSelf(path string) (*net.UnixConn, error) {
 	return net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+}
+
+func TestOfManyDaemonsThatStartAtOnceOneWins(t *testing.T) {
+	path := filepath.Join(socketDir(t), "r1.sock")
+	const many = 8
+	type outcome struct {
+		server *Server
+		err    error
+	}
+	outcomes := make(chan outcome, many)
+	for range many {
+		go func() {
+			s, err := NewServer(Options{Path: path, Backend: controltest.New("r1")})
+			outcomes <- outcome{s, err}
+		}()
+	}
+	won := 0
+	for range many {
+		o := <-outcomes
+		var running *RunningError
+		switch {
+		case o.err == nil:
+			won++
+			defer o.server.Close()
+		case !errors.As(o.err, &running):
+			t.Errorf("a loser is told %v", o.err)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d daemons have the socket", won)
+	}
+}
+
+// placed is a Backend whose refusals are wrapped with the place.
+type placed struct{ api.Backend }
+
+func (placed) ConfigCheck(string) error {
+	return fmt.Errorf("3:7: %w", &api.Error{Code: api.Usage, Message: "no such port"})
+}
+
+func TestAWrappedRefusalKeepsItsPlace(t *testing.T) {
+	s := start(t, placed{controltest.New("r1")}, nil)
+	status, _, body := request(t, httpTo(t, s.Path()), "POST", "/v1/config/check", "name: r1")
+	if e := refused(t, body); status != 400 || e.Message != "3:7: no such port" {
+		t.Errorf("got %d %+v", status, e)
+	}
 }

@@ -62,6 +62,9 @@ func Run(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
+	if err := router.CheckPorts(c); err != nil {
+		return err
+	}
 	tune(opt.Workers)
 
 	attach := router.NewTUNTAP()

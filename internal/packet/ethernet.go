@@ -28,7 +28,8 @@ func (m MAC) IsGroup() bool { return m[0]&1 != 0 }
 // IsZero reports the all-zero address, which no station owns.
 func (m MAC) IsZero() bool { return m == MAC{} }
 
-// ParseMAC reads six octets in hexadecimal, separated by colons or hyphens.
+// ParseMAC reads six octets in hexadecimal, in any of the forms of [net.ParseMAC]:
+// separated by colons or hyphens, above all.
 func ParseMAC(s string) (MAC, error) {
 	hw, err := net.ParseMAC(s)
 	if err != nil {

@@ -20,7 +20,7 @@ func TestAttachedDeviceStaysAsItWasFound(t *testing.T) {
 				l := newLab(t)
 				l.ip("link set lo up")
 				l.ip("tuntap add eth0 " + made)
-				l.ip("link set eth0 mtu 1400")
+				l.ip("link set eth0 mtu 1400 txqueuelen 700")
 				before := l.picture()
 				spec := l.spec()
 				spec.TUN, spec.Offload, spec.Host = strings.Contains(made, "tun"), offload, l.host()
@@ -30,7 +30,7 @@ func TestAttachedDeviceStaysAsItWasFound(t *testing.T) {
 						t.Fatalf("Attached %v, VnetHdr %v", d.Attached(), d.VnetHdr())
 					}
 					k := l.links()["eth0"]
-					if !k.has("UP") || k.MTU != 1500 || k.Queue == transmitQueue {
+					if !k.has("UP") || k.MTU != 1500 || k.Queue != 700 {
 						t.Errorf("while attached: %+v", k)
 					}
 					if !spec.TUN && k.MAC != d.KernelMAC().String() {

@@ -6,6 +6,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Check says, without touching anything, whether this process may open a port.
+func Check(spec Spec) error {
+	if err := checkSpec(spec); err != nil {
+		return err
+	}
+	return requireCapabilities(spec)
+}
+
 // requireCapabilities fails when the process lacks what the port needs:
 // CAP_NET_ADMIN always, CAP_SYS_ADMIN to enter another namespace. Raw sockets are
 // never opened, so CAP_NET_RAW is not asked for.

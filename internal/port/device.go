@@ -37,10 +37,7 @@ type Device struct {
 // time may heal; [ErrNoTUN], [ErrPermission], [ErrWrongKind], [ErrMemberMissing],
 // [ErrGatewayConflict] and [ErrSpec], which the operator has to.
 func Open(spec Spec) (*Device, error) {
-	if err := checkSpec(spec); err != nil {
-		return nil, err
-	}
-	if err := requireCapabilities(spec); err != nil {
+	if err := Check(spec); err != nil {
 		return nil, err
 	}
 	ns, err := openNamespace(spec)

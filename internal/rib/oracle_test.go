@@ -46,20 +46,19 @@ func (o *oracle) grounded(r Route) bool {
 	return r.Type != Unicast || slices.ContainsFunc(r.NextHops, func(h NextHop) bool { return h.Port != 0 && o.up[h.Port] })
 }
 
-func (o *oracle) contend(p netip.Prefix) (out []Route, certain bool) {
+// contend returns the routes of a prefix that could win.
+func (o *oracle) contend(p netip.Prefix) (out []Route) {
 	for _, r := range o.of(p) {
-		for _, before := range out {
-			if o.grounded(before) && compareRank(&before, &r) < 0 {
-				return out, certain && len(out) > 0
-			}
+		if slices.ContainsFunc(out, func(x Route) bool { return o.grounded(x) && compareRank(&x, &r) < 0 }) {
+			break
 		}
 		out = append(out, r)
 	}
-	return out, false
+	return out
 }
 
 func (o *oracle) isCertain(p netip.Prefix) bool {
-	routes, _ := o.contend(p)
+	routes := o.contend(p)
 	some := false
 	for _, r := range routes {
 		some = some || o.grounded(r)
@@ -76,7 +75,7 @@ func (o *oracle) circles() map[[2]netip.Prefix]bool {
 	reach := map[[2]netip.Prefix]bool{}
 	for _, p := range ps {
 		reach[[2]netip.Prefix{p, p}] = true
-		routes, _ := o.contend(p)
+		routes := o.contend(p)
 		for _, r := range routes {
 			for _, h := range r.NextHops {
 				if r.Type != Unicast || h.Port != 0 {
@@ -124,7 +123,7 @@ func (o *oracle) eval(p netip.Prefix, reach map[[2]netip.Prefix]bool) *outcome {
 	o.memo[p] = nil
 	out := outcome{}
 	var first *Route
-	routes, _ := o.contend(p)
+	routes := o.contend(p)
 	for _, r := range routes {
 		if first != nil && (compareRank(first, &r) != 0 || r.Type != Unicast || o.maxPaths == 1) {
 			break

@@ -34,7 +34,7 @@ func newEventLog() *eventLog { return &eventLog{subscribers: map[*subscriber]str
 // event records what happened, and logs it.
 func (r *Router) event(kind, subject, message string, fields map[string]string) {
 	r.log.Info(message, "event", kind)
-	r.note(kind, subject, message, fields)
+	r.events.add(api.Event{Time: time.Now(), Kind: kind, Subject: subject, Message: message, Fields: fields})
 }
 
 // note records what happens all the time, such as a neighbour that is confirmed: it

@@ -75,6 +75,17 @@ func specOf(instance string, c *config.Port) port.Spec {
 	return s
 }
 
+// CheckPorts says, without touching anything, whether this process may open the ports
+// of a configuration.
+func CheckPorts(c *config.Config) error {
+	for i := range c.Ports {
+		if err := port.Check(specOf(c.Name, &c.Ports[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (r *Router) portName(id uint32) string {
 	if p := r.byID[dataplane.PortID(id)]; p != nil {
 		return p.cfg.Name

@@ -27,6 +27,7 @@ import (
 	"vrouterd/internal/config"
 	"vrouterd/internal/config/history"
 	"vrouterd/internal/hoststack"
+	"vrouterd/internal/port"
 	"vrouterd/internal/rcu"
 	"vrouterd/internal/reassembly"
 	"vrouterd/internal/rib"
@@ -102,7 +103,7 @@ func New(opt Options) (*Router, error) {
 	}
 	past, err := history.Open(opt.StateDir)
 	if err != nil { // the router comes first
-		opt.Log.Error("revisions are kept in memory only", "error", err)
+		opt.Log.Warn("revisions are kept in memory only", "error", err)
 		if past, err = history.Open(""); err != nil {
 			return nil, err
 		}
@@ -133,7 +134,7 @@ func New(opt Options) (*Router, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.stack, err = hoststack.New(hoststack.Options{Output: out.Output, Log: opt.Log})
+	r.stack, err = hoststack.New(hoststack.Options{MTU: port.MaxMTU, Output: out.Output, Log: opt.Log})
 	if err != nil {
 		return nil, fmt.Errorf("start the host stack: %w", err)
 	}

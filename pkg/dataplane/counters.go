@@ -36,31 +36,40 @@ type Counters struct {
 	Wakeups        uint64 // times that a worker slept and was woken
 	Batches        uint64
 	PuntsWaiting   int
-	PuntsWaitedMax int // the deepest that a class of a queue has been
-	TapsLost       uint64
+	PuntsWaitedMax int    // the deepest that a class of a queue has been
+	TapsLost       uint64 // by the captures under way
 }
 
 // Counters adds up what all workers have counted. The control goroutine calls it.
 func (d *Dataplane) Counters() Counters {
 	c := d.retired
 	for _, w := range d.all() {
-		for i := range w.counters.drops {
-			c.Drops[i] += w.counters.drops[i].Load()
-		}
-		for i := range w.counters.punts {
-			c.Punts[i] += w.counters.punts[i].Load()
-		}
-		c.Suppressed += w.counters.suppressed.Load()
-		c.FragmentsMade += w.counters.fragments.Load()
-		c.Wakeups += w.counters.wakeups.Load()
-		c.Batches += w.counters.batches.Load()
+		w.counters.addTo(&c)
 	}
 	for _, q := range d.queues {
 		now, most := q.depth()
 		c.PuntsWaiting += now
 		c.PuntsWaitedMax = max(c.PuntsWaitedMax, most)
 	}
+	if taps := d.tables.Load().Taps; taps != nil {
+		for _, t := range taps.List {
+			c.TapsLost += t.Lost()
+		}
+	}
 	return c
+}
+
+func (w *workerCounters) addTo(c *Counters) {
+	for i := range w.drops {
+		c.Drops[i] += w.drops[i].Load()
+	}
+	for i := range w.punts {
+		c.Punts[i] += w.punts[i].Load()
+	}
+	c.Suppressed += w.suppressed.Load()
+	c.FragmentsMade += w.fragments.Load()
+	c.Wakeups += w.wakeups.Load()
+	c.Batches += w.batches.Load()
 }
 
 // Counters of this attachment, added up over the workers.

@@ -149,6 +149,19 @@ func (d *Dataplane) Stop(at *Attachment) {
 		}
 	}
 	d.domain.Synchronize()
+	// What still waits came from a port that is gone. The errors and notices of the
+	// second class are about packets that have been counted already.
+	for class := range at.punts.classes {
+		for {
+			p, ok := at.punts.pop(class)
+			if !ok {
+				break
+			}
+			if p.Reason <= PuntResolve {
+				d.CountDrop(DropPortClosed)
+			}
+		}
+	}
 }
 
 // leastLoaded is the worker for a new port: a new one as long as there may be more.
@@ -174,6 +187,8 @@ func (d *Dataplane) leastLoaded() (*worker, error) {
 func (d *Dataplane) Close() {
 	for _, w := range d.workers {
 		w.halt()
+		d.domain.Unregister(w.reader)
+		w.counters.addTo(&d.retired)
 	}
 	d.workers = nil
 }
@@ -206,6 +221,7 @@ func (i Injector) Output(ip []byte) {
 		return
 	}
 	p.own = true
+	p.end = headroom + p.ip().TotalLen()
 	dst := p.ip().Dst()
 	if dst.IsMulticast() || dst == packet.Broadcast {
 		w.drop(p, DropMulticast) // needs a port: SendFrame

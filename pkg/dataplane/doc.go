@@ -46,5 +46,6 @@
 // segments, checksums in it are adjusted and not computed, and only an egress without
 // offload, or the router itself, makes it cost what its segments would (segment.go).
 //
-// Nothing here reads a clock: [Config.Clock] is handed in, and read once a batch.
+// Nothing here reads a clock: [Config.Clock] is handed in, and asked only for
+// what is rare: an ICMP error, a capture, a timestamp option.
 package dataplane

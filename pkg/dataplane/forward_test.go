@@ -199,6 +199,10 @@ func TestBroadcastsAndMulticastsAreNotForwarded(t *testing.T) {
 	if p := b.punt(); p.Reason != PuntBroadcast {
 		t.Errorf("its own subnet's broadcast: %v", p.Reason)
 	}
+	b.arrive(portA, ipPacket(0, addr("224.0.0.22"), packet.ProtoIGMP, nil)) // a bridge reports its groups
+	if p := b.punt(); p.Reason != PuntMulticast {
+		t.Errorf("a report from no address: %v", p.Reason)
+	}
 	for _, dst := range []string{"224.0.0.9", "239.1.2.3"} {
 		b.arrive(portA, ipPacket(hostA, addr(dst), packet.ProtoUDP, nil))
 		if p := b.punt(); p.Reason != PuntMulticast {

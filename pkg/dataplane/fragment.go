@@ -33,20 +33,24 @@ func (w *worker) fragmentInto(p *work, port *Port, id PortID, buf []byte) {
 	payload := src.Payload()
 	laterHeader := later(src.Header(), w.options[:])
 	offset0, more0 := src.FragmentOffset(), src.MoreFragments()
+	if offset0+len(payload) > maxPacket {
+		w.drop(p, DropFragmentOffset) // its later pieces would have offsets that do not exist
+		return
+	}
 
 	for from := 0; from < len(payload); {
 		header := src.Header()
 		if from > 0 || offset0 > 0 {
 			header = laterHeader
 		}
-		room := (port.MTU - len(header)) &^ 7
+		room := port.MTU - len(header)
 		if room < 8 {
 			w.drop(p, DropFragmentationNeeded) // an MTU below 68 never gets here
 			return
 		}
 		n, more := len(payload)-from, more0
 		if n > room {
-			n, more = room, true
+			n, more = room&^7, true // all but the last are whole units of 8 octets
 		}
 		f := work{buf: buf, end: headroom + len(header) + n, in: p.in, own: p.own}
 		copy(f.link(), p.link())

@@ -10,7 +10,7 @@ const quoteLimit = 576 - packet.IPv4MinLen - packet.ICMPLen
 // reject drops a packet whose source is owed an ICMP error, and asks the control
 // plane to send it where one is allowed.
 func (w *worker) reject(p *work, why DropReason, kind, code uint8, rest uint32) {
-	if errorAllowed(p) {
+	if w.errorAllowed(p) {
 		w.puntError(p, Punt{Reason: PuntError, Drop: why, Type: kind, Code: code, Rest: rest})
 	}
 	w.drop(p, why)
@@ -19,12 +19,13 @@ func (w *worker) reject(p *work, why DropReason, kind, code uint8, rest uint32) 
 // errorAllowed holds an ICMP error back where RFC 1812 section 4.3.2.7 forbids it:
 // about an ICMP error, a later fragment, a broadcast or multicast, or to a source
 // that is no single host.
-func errorAllowed(p *work) bool {
+func (w *worker) errorAllowed(p *work) bool {
 	ip := p.ip()
 	src, dst := ip.Src(), ip.Dst()
 	if p.group || ip.FragmentOffset() > 0 ||
 		dst.IsMulticast() || dst == packet.Broadcast ||
-		src.IsZeroNet() || src.IsLoopback() || src.IsMulticast() || src.IsClassE() {
+		src.IsZeroNet() || src.IsLoopback() || src.IsMulticast() || src.IsClassE() ||
+		w.isBroadcast(dst) || w.isBroadcast(src) {
 		return false
 	}
 	if ip.Protocol() == packet.ProtoICMP {
@@ -32,6 +33,11 @@ func errorAllowed(p *work) bool {
 		return len(body) >= packet.ICMPLen && !packet.ICMP(body).IsError()
 	}
 	return true
+}
+
+// isBroadcast reports the broadcast address of a connected subnet.
+func (w *worker) isBroadcast(a packet.Addr) bool {
+	return w.adjacency(w.d.fib.Lookup(a)).Kind == BroadcastTo
 }
 
 // puntError queues what an ICMP error quotes: the packet as it is on the wire, no
@@ -74,7 +80,7 @@ func (i Injector) Return(punt *Punt, why DropReason, kind, code uint8) {
 	if w.tables.Taps != nil {
 		w.tap(StageDrop, p, p.in, why, w.isEthernet(p.in))
 	}
-	if errorAllowed(p) {
+	if w.errorAllowed(p) {
 		w.puntError(p, Punt{Reason: PuntError, Drop: why, Type: kind, Code: code})
 	}
 }
@@ -89,9 +95,10 @@ func (w *worker) takeErrorToken() bool {
 	if limit == 0 {
 		return true
 	}
-	if elapsed := w.now - w.tokensAt; elapsed > 0 {
+	now := w.d.clock()
+	if elapsed := now - w.tokensAt; elapsed > 0 {
 		w.tokens = min(errorBurst+float64(limit)/10, w.tokens+float64(elapsed)*float64(limit)/1e9)
-		w.tokensAt = w.now
+		w.tokensAt = now
 	}
 	if w.tokens < 1 {
 		return false

@@ -101,10 +101,11 @@ func (w *worker) ip4Input(p *work, port *Port) {
 }
 
 // martian finds addresses that may not be where they stand. 0.0.0.0 may send to
-// the limited broadcast: a host that has no address yet (RFC 2131).
+// the limited broadcast, a host that has no address yet (RFC 2131), and report its groups
+// (RFC 3376 section 4.2.13), as bridges do.
 func martian(src, dst packet.Addr, classE bool) DropReason {
 	switch {
-	case src == 0 && dst == packet.Broadcast:
+	case src == 0 && (dst == packet.Broadcast || dst.IsLinkLocalMulticast()):
 		return dropNone
 	case src.IsZeroNet(), src.IsLoopback(), src.IsMulticast(), src == packet.Broadcast:
 		return DropSourceMartian

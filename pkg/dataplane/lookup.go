@@ -91,7 +91,6 @@ func FlowHash(ip packet.IPv4) uint32 {
 // ip4Local hands the router a packet of its own.
 func (w *worker) ip4Local(p *work) {
 	if p.opts.sourceRoute != 0 && w.tables.SourceRoute && w.nextSourceRoute(p) {
-		w.ip4Lookup(p)
 		return
 	}
 	w.punt(p, Punt{Reason: PuntLocal})

@@ -42,7 +42,7 @@ func (p *work) wireLen() int {
 	if !p.vnet.IsSuper() {
 		return p.len()
 	}
-	return p.headersLen() + int(p.vnet.GSOSize)
+	return min(p.len(), p.headersLen()+int(p.vnet.GSOSize))
 }
 
 // headersLen is the length of the IP and transport headers of a super-frame.
@@ -66,13 +66,21 @@ func (p *work) segments() int {
 	return max(1, (payload+int(p.vnet.GSOSize)-1)/int(p.vnet.GSOSize))
 }
 
-// arrived is how many packets a frame was on the wire, before its headers are
-// checked: by the device's own figures.
+// arrived is segments for a frame whose headers nobody has checked yet. The device's
+// header length will not do: Linux puts there how much of the frame lies in one piece.
 func (p *work) arrived() int {
-	if !p.vnet.IsSuper() || p.vnet.GSOSize == 0 {
+	if !p.vnet.IsSuper() || p.vnet.GSOSize == 0 || p.len() < packet.IPv4MinLen {
 		return 1
 	}
-	payload := p.len() - int(p.vnet.HeaderLen)
+	ip := p.ip()
+	headers := ip.HeaderLen()
+	switch {
+	case p.vnet.GSOType&^packet.GSOECN == packet.GSOUDPL4:
+		headers += packet.UDPLen
+	case len(ip) >= headers+packet.TCPMinLen:
+		headers += packet.TCP(ip[headers:]).HeaderLen()
+	}
+	payload := max(0, len(ip)-headers)
 	return max(1, (payload+int(p.vnet.GSOSize)-1)/int(p.vnet.GSOSize))
 }
 
@@ -82,12 +90,13 @@ func (p *work) checkVnet() bool {
 	v := &p.vnet
 	if v.Flags&packet.VnetNeedsChecksum != 0 {
 		at, off := int(v.ChecksumAt), int(v.ChecksumOff)
-		if at < packet.IPv4MinLen || at+off+2 > p.len() || at != p.ip().HeaderLen() {
+		// A sum over the whole cannot be left open in a fragment of it.
+		if at != p.ip().HeaderLen() || at+off+2 > p.len() || p.ip().IsFragment() {
 			return false
 		}
 	}
 	if !v.IsSuper() {
-		return true
+		return v.GSOType == packet.GSONone // a lone ECN bit is no type
 	}
 	ip := p.ip()
 	hl, n := ip.HeaderLen(), p.len()

@@ -107,6 +107,14 @@ func (q *puntQueue) depth() (now, most int) {
 // device is completed first: nobody behind the queue has a device.
 func (w *worker) punt(p *work, to Punt) {
 	if to.Reason != PuntARP && to.Reason != PuntResolve && to.Reason != PuntRouterAlert {
+		if p.vnet.GSOType&^packet.GSOECN == packet.GSOUDPL4 {
+			// Datagrams, unlike a stream, may not be run together.
+			w.eachSegment(p, func(s *work) {
+				s.group = p.group
+				w.punt(s, to)
+			})
+			return
+		}
 		completeWhole(p)
 	}
 	to.Port, to.Own, to.Group, to.Vnet = p.in, p.own, p.group, p.vnet
@@ -146,8 +154,8 @@ func (w *worker) reportUse(a *Adjacency) {
 	if w.used.tables == w.tables && w.used.port == a.Port && w.used.nextHop == a.NextHop {
 		return
 	}
-	w.used = usedNotice{tables: w.tables, port: a.Port, nextHop: a.NextHop}
 	if w.d.own.push(Punt{Reason: PuntUsed, Egress: a.Port, NextHop: a.NextHop}) {
+		w.used = usedNotice{tables: w.tables, port: a.Port, nextHop: a.NextHop}
 		w.counters.punts[PuntUsed].Add(1)
 		w.d.Ring()
 	}

@@ -37,6 +37,7 @@ const (
 
 	DropTTL
 	DropFragmentationNeeded
+	DropFragmentOffset
 	DropNeighborUnknown
 	DropNoReassembly
 
@@ -78,6 +79,7 @@ var dropText = [NumDropReasons]struct{ name, sentence string }{
 	DropLeakGuard:           {"leak_guard", "a private destination may not leave by this port; answered with net unreachable"},
 	DropTTL:                 {"ttl_exceeded", "the time to live ran out; answered with time exceeded"},
 	DropFragmentationNeeded: {"fragmentation_needed", "too big for the egress MTU and DF is set; answered with fragmentation needed"},
+	DropFragmentOffset:      {"fragment_offset", "a fragment that reaches beyond octet 65535, and had to be fragmented further"},
 	DropNeighborUnknown:     {"neighbor_unknown", "the next hop did not answer ARP; answered with host unreachable"},
 	DropNoReassembly:        {"reassembly", "a fragment addressed to the router never became a whole packet"},
 	DropPuntQueue:           {"punt_queue", "the queue to the control plane was full"},

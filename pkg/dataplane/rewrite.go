@@ -19,6 +19,10 @@ func (w *worker) ip4Rewrite(p *work, a *Adjacency) {
 			w.reject(p, DropTTL, packet.ICMPTimeExceeded, packet.ICMPTTLExceeded, 0)
 			return
 		}
+		if p.opts.strict && !w.strictGood(p, port, a) {
+			w.reject(p, DropSourceRoute, packet.ICMPUnreachable, packet.ICMPSourceRouteFail, 0)
+			return
+		}
 		if a.Port == p.in && port.Redirects {
 			w.redirect(p, port, a)
 		}
@@ -32,7 +36,7 @@ func (w *worker) ip4Rewrite(p *work, a *Adjacency) {
 	if !p.own {
 		ip.DecrementTTL()
 	}
-	if p.opts.recordRoute|p.opts.timestamp != 0 {
+	if p.opts.recordRoute|p.opts.timestamp|p.opts.sourceRoute != 0 {
 		w.stampOptions(p, port)
 	}
 	if ip.Protocol() == packet.ProtoTCP {
@@ -54,7 +58,7 @@ func (w *worker) redirect(p *work, port *Port, a *Adjacency) {
 	if p.opts.sourceRoute != 0 || p.group || !port.Ethernet || !onLink(port, p.ip().Src()) {
 		return
 	}
-	if !onLink(port, a.NextHop) || !errorAllowed(p) {
+	if !onLink(port, a.NextHop) || !w.errorAllowed(p) {
 		return
 	}
 	w.puntError(p, Punt{Reason: PuntRedirect, Type: packet.ICMPRedirect, Code: packet.ICMPRedirectHost, Rest: uint32(a.NextHop)})

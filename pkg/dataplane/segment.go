@@ -22,8 +22,8 @@ func complete(p *work) {
 	p.vnet.ChecksumAt, p.vnet.ChecksumOff = 0, 0
 }
 
-// completeWhole finishes a super-frame as if it were one large packet, for the
-// router itself. The stack behind it takes it so.
+// completeWhole finishes a TCP super-frame as if it were one large segment, for the
+// router itself: a stream has no boundaries, and the stack behind it takes it so.
 func completeWhole(p *work) {
 	if p.vnet.IsSuper() {
 		// The pseudo-header sum of a super-frame may leave out the length or
@@ -31,9 +31,6 @@ func completeWhole(p *work) {
 		ip := p.ip()
 		body := ip.Payload()
 		off := int(p.vnet.ChecksumOff)
-		if ip.Protocol() == packet.ProtoUDP {
-			packet.UDP(body).SetLength(len(body))
-		}
 		pseudo := packet.Fold(packet.PseudoHeaderSum(ip.Src(), ip.Dst(), ip.Protocol(), len(body)))
 		body[off], body[off+1] = byte(pseudo>>8), byte(pseudo)
 	}

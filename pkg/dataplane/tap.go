@@ -83,10 +83,9 @@ func (w *worker) tap(stage Stage, p *work, id PortID, reason DropReason, etherne
 			Partial: p.partial(), Frame: append(make([]byte, 0, n), frame[:n]...), Length: len(frame),
 			Segments: 1,
 		}
-		if p.vnet.IsSuper() && stage != StageRx {
-			rec.Segments, rec.GSOSize = p.segments(), int(p.vnet.GSOSize)
-		} else if p.vnet.IsSuper() {
-			rec.GSOSize = int(p.vnet.GSOSize) // not checked yet: its headers may lie
+		if p.vnet.IsSuper() {
+			// At every stage but the last the headers may be unchecked, and lie.
+			rec.Segments, rec.GSOSize = p.arrived(), int(p.vnet.GSOSize)
 		}
 		select {
 		case t.C <- rec:

@@ -36,7 +36,6 @@ type worker struct {
 	counters workerCounters
 
 	tables   *Tables // the snapshot that the packet in hand is decided by
-	now      int64   // nanoseconds, read once a batch
 	tokens   float64 // ICMP errors that may be asked for
 	tokensAt int64
 	used     usedNotice
@@ -171,7 +170,6 @@ func appendReady(ports []PortID, events []unix.EpollEvent) []PortID {
 func (w *worker) begin() {
 	w.d.domain.Enter(w.reader)
 	w.tables = w.d.tables.Load()
-	w.now = w.d.clock()
 }
 
 func (w *worker) end() {

@@ -198,10 +198,15 @@ routes:
 `)
 	l.hosts["h2"].ip("addr", "add", "192.0.2.1/32", "dev", "lo")
 	l.hosts["h1"].ping("192.0.2.1")
-	// Without the route to its next hop the other one has no way, and with it again it has.
-	r.ctl("route", "del", "172.16.0.0/24")
+	// Without the route to its next hop the other one would lead through nowhere.
+	if out, code := r.try("route", "del", "172.16.0.0/24"); code == 0 {
+		t.Errorf("the route to a next hop could be deleted: %s", out)
+	}
+	// With the port of the next hop both go, and both come back.
+	r.ctl("port", "down", "lan2")
+	r.ctl("wait", "no", "route", "192.0.2.0/24", "--timeout", "5s")
 	expect(t, l.hosts["h1"].pingFails("192.0.2.1"), "Destination Net Unreachable")
-	r.ctl("route", "add", "172.16.0.0/24", "via", "10.2.0.2")
+	r.ctl("port", "up", "lan2")
 	r.ctl("wait", "route", "192.0.2.0/24", "--timeout", "5s")
 	l.hosts["h1"].ping("192.0.2.1")
 }

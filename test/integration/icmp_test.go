@@ -90,6 +90,7 @@ func TestMartiansAreDropped(t *testing.T) {
 	r := l.router("r1", twoHosts)
 	h1 := l.hosts["h1"]
 	h1.ip("addr", "add", "240.0.0.1/32", "dev", "lo")
+	h1.ping("10.2.0.2") // h1 knows its gateway now and need not ask in the name of 240.0.0.1
 	h1.pingFails("10.2.0.2", "-W", "1", "-I", "240.0.0.1")
 	if r.drops("martian") == 0 {
 		t.Errorf("expected martians among the drops:\n%s", r.ctl("show", "drops"))
@@ -157,5 +158,40 @@ func TestReversePathCheckDropsForgedSources(t *testing.T) {
 	h1.pingFails("10.2.0.2", "-W", "1", "-I", "10.9.9.9")
 	if r.drops("reverse_path") == 0 {
 		t.Errorf("expected the forged source among the drops:\n%s", r.ctl("show", "drops"))
+	}
+}
+
+func TestMulticastIsNotForwarded(t *testing.T) {
+	l := newLab(t, "h1", "h2")
+	r := l.router("r1", twoHosts)
+	h1 := l.hosts["h1"]
+	h1.ip("route", "add", "224.0.0.0/4", "dev", "eth0")
+	h1.ping("10.2.0.2")
+	before := l.received("h2")
+	for _, group := range []string{"224.0.0.9", "239.1.2.3"} { // link-local, and any other
+		h1.pingFails(group, "-W", "1", "-t", "8")
+	}
+	if got := l.received("h2") - before; got > 1 { // an ARP probe may be among them
+		t.Errorf("%d packets came through to h2", got)
+	}
+	if r.drops("multicast") < 2 {
+		t.Errorf("expected two multicasts among the drops:\n%s", r.ctl("show", "drops"))
+	}
+}
+
+func TestLeakGuardKeepsPrivateDestinationsIn(t *testing.T) {
+	l := newLab(t, "h1", "h2")
+	r := l.router("r1", strings.NewReplacer("10.2.0.1/24\n", "198.51.100.1/24\n    leak_guard: true\n",
+		"10.2.0.2/24", "198.51.100.2/24", "gateway: 10.2.0.1", "gateway: 198.51.100.1").Replace(twoHosts)+`
+routes:
+  - {to: default, via: 198.51.100.2}
+`)
+	h1, h2 := l.hosts["h1"], l.hosts["h2"]
+	h2.ip("addr", "add", "203.0.113.9/32", "dev", "lo")
+	h2.ip("addr", "add", "192.168.7.7/32", "dev", "lo")
+	h1.ping("203.0.113.9")
+	expect(t, h1.pingFails("192.168.7.7"), "From 10.1.0.1", "Destination Net Unreachable")
+	if r.drops("leak_guard") == 0 {
+		t.Errorf("expected the packet among the drops:\n%s", r.ctl("show", "drops"))
 	}
 }

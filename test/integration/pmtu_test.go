@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -56,12 +57,38 @@ func TestPacketsWithoutDFAreFragmentedToTheSmallerLink(t *testing.T) {
 }
 
 func TestTCPFindsThePathMTU(t *testing.T) {
+	// The small link is in the middle, where the ends of the connection do not see it.
 	l := newUnwatchedLab(t, "h1", "h2")
-	l.router("r1", narrow)
+	r1 := l.router("r1", unlimited+`
+ports:
+  lan:
+    netns: {h1}
+    device: eth0
+    address: 10.1.0.1/24
+    host: {address: 10.1.0.2/24, gateway: 10.1.0.1}
+  mid: {netns: {net}, device: r1-mid, bridge: mid, mtu: 1300, address: 10.0.0.1/30}
+routes:
+  - {to: 10.2.0.0/24, via: 10.0.0.2}
+`)
+	l.router("r2", unlimited+`
+ports:
+  mid: {netns: {net}, device: r2-mid, bridge: mid, mtu: 1300, address: 10.0.0.2/30}
+  lan:
+    netns: {h2}
+    device: eth0
+    address: 10.2.0.1/24
+    host: {address: 10.2.0.2/24, gateway: 10.2.0.1}
+routes:
+  - {to: 10.1.0.0/24, via: 10.0.0.1}
+`)
 	for _, direction := range [][]string{nil, {"-R"}} {
 		if got := l.throughput("h1", "h2", "10.2.0.2", direction...); got.End.Received.Bytes < 1<<20 {
 			t.Errorf("TCP over the smaller link, iperf3 %v: only %v octets arrived", direction, got.End.Received.Bytes)
 		}
+	}
+	// h1 was told; what it has learned it also offers h2 as its segment size, which r2 need not tell.
+	if r1.drops("fragmentation_needed") == 0 {
+		t.Errorf("expected r1 to have asked for smaller packets:\n%s", r1.ctl("show", "drops"))
 	}
 }
 
@@ -104,20 +131,32 @@ type iperf struct {
 // throughput runs iperf3 for a second from one host to a server on another.
 func (l *lab) throughput(from, to, address string, options ...string) (report iperf) {
 	l.t.Helper()
-	server := l.hosts[to].start("iperf3", "-s", "-1")
 	args := append([]string{"iperf3", "-J", "-t", "1", "-c", address}, options...)
 	eventually(l.t, 30*time.Second, "iperf3 to "+address, func() error {
-		out, _ := l.hosts[from].try(args...)
+		// A server that has lost its client's connection serves nobody else: a new one each time.
+		server := l.hosts[to].start("iperf3", "-s", "-1")
+		defer func() { server.cmd.Process.Kill(); <-server.done }()
+		eventually(l.t, 10*time.Second, "iperf3 to listen", func() error {
+			sockets, _ := l.hosts[to].try("cat", "/proc/net/tcp", "/proc/net/tcp6")
+			return contains(sockets, ":1451 0") // port 5201
+		})
+		out, _, _ := l.tryApart(l.hosts[from].inside(args...)...)
 		report = iperf{}
 		if err := json.Unmarshal([]byte(out), &report); err != nil {
 			return fmt.Errorf("%w in %s", err, out)
 		}
 		if report.Error != "" {
+			l.t.Logf("iperf3: %s", report.Error)
 			return fmt.Errorf("iperf3: %s", report.Error)
 		}
 		return nil
 	})
-	server.cmd.Process.Kill()
-	<-server.done
 	return report
+}
+
+func TestJumboFramesPass(t *testing.T) {
+	l := newLab(t, "h1", "h2")
+	l.router("r1", strings.ReplaceAll(twoHosts, "    device: eth0\n", "    device: eth0\n    mtu: 9216\n"))
+	l.hosts["h1"].ping("10.2.0.2", "-M", "do", "-s", "9188")
+	l.hosts["h2"].ping("10.1.0.1", "-M", "do", "-s", "9188")
 }

@@ -249,7 +249,7 @@ func TestAKilledRouterStartsAgain(t *testing.T) {
 func TestASecondRouterOfTheSameNameIsRefused(t *testing.T) {
 	l := newLab(t, "h1", "h2")
 	r := l.router("r1", twoHosts)
-	out, code := l.wires.try(binaries+"/vrouterd", "-c", r.file)
+	out, code := l.wires.try(binaries+"/vrouterd", "-c", r.file, "--state-dir", l.dir+"/second")
 	if code == 0 {
 		t.Fatal("a second vrouterd of the same name started")
 	}

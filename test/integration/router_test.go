@@ -94,7 +94,7 @@ func (r *router) start() {
 		r.lab.t.Fatal(err)
 	}
 	defer logFile.Close()
-	args := r.lab.wires.inside(filepath.Join(binaries, "vrouterd"), "-c", r.file)
+	args := r.lab.wires.inside(filepath.Join(binaries, "vrouterd"), "-c", r.file, "--state-dir", filepath.Join(r.lab.dir, "history"))
 	r.cmd = exec.Command(args[0], args[1:]...)
 	r.cmd.Stdout, r.cmd.Stderr = logFile, logFile
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -140,6 +140,7 @@ func (r *router) socket() string { return "/run/vrouterd/" + r.instance + ".sock
 func (r *router) stop() {
 	r.lab.t.Helper()
 	if !r.running() {
+		os.Remove(r.socket()) // a killed router cannot
 		return
 	}
 	r.signal(syscall.SIGTERM)

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,12 +37,12 @@ func mixed(offload1, offload2 string) string {
 func TestSuperFramesPassWholeOrAreSegmented(t *testing.T) {
 	for _, c := range []struct {
 		offload1, offload2 string
-		whole              bool // super-frames may be seen at h2
+		whole, cut         bool // super-frames must be seen at h2; must not
 	}{
-		{"auto", "auto", true},
-		{"auto", "off", false},
-		{"off", "auto", false},
-		{"off", "off", false},
+		{"auto", "auto", true, false},
+		{"auto", "off", false, true},
+		{"off", "auto", false, false}, // the router may join segments for a port that takes them
+		{"off", "off", false, true},
 	} {
 		t.Run(c.offload1+" to "+c.offload2, func(t *testing.T) {
 			l := newUnwatchedLab(t, "h1", "h2")
@@ -59,15 +58,18 @@ func TestSuperFramesPassWholeOrAreSegmented(t *testing.T) {
 			if _, err := os.Stat(file); err != nil {
 				t.Fatal(err)
 			}
-			large := strings.Count(l.must("tcpdump", "-n", "-r", file, "greater", "1515"), "\n")
-			all := strings.Count(l.must("tcpdump", "-n", "-r", file), "\n")
+			frames := func(filter ...string) int {
+				lines, _, _ := l.tryApart(append([]string{"tcpdump", "-n", "-r", file}, filter...)...)
+				return strings.Count(lines, "\n")
+			}
+			large, all := frames("greater", "1515"), frames()
 			if all == 0 {
 				t.Fatal("tcpdump saw nothing at h2")
 			}
 			if c.whole && large == 0 {
 				t.Errorf("expected super-frames to pass whole, but none of %d frames at h2 was larger than the MTU", all)
 			}
-			if !c.whole && large > 0 {
+			if c.cut && large > 0 {
 				t.Errorf("%d of %d frames at h2 were larger than the MTU", large, all)
 			}
 		})
@@ -105,11 +107,11 @@ func TestSuperFramesGoThroughATUNLink(t *testing.T) {
 func TestThroughputCountsOnThePorts(t *testing.T) {
 	l := newUnwatchedLab(t, "h1", "h2")
 	r := l.router("r1", twoHosts)
-	l.throughput("h1", "h2", "10.2.0.2", "-n", "4M")
+	arrived := l.throughput("h1", "h2", "10.2.0.2").End.Received.Bytes
 	for _, c := range []struct{ port, key string }{{"lan1", "rx_bytes"}, {"lan2", "tx_bytes"}} {
 		p := find(r.rows("ports"), "name", c.port)
-		if octets, _ := p[c.key].(float64); octets < 4<<20 {
-			t.Errorf("%s of %s: expected at least 4 MiB, it is %v", c.key, c.port, fmt.Sprint(p[c.key]))
+		if octets, _ := p[c.key].(float64); octets < arrived {
+			t.Errorf("%s of %s: expected at least the %.0f octets that arrived, it is %v", c.key, c.port, arrived, p[c.key])
 		}
 	}
 }

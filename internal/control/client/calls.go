@@ -67,9 +67,9 @@ func (c *Client) PastEvents(ctx context.Context, q EventQuery) (t []api.Event, e
 }
 
 // Events calls each with the events kept that q selects and then with those that
-// happen, until ctx ends. started, which may be nil, is called when none can be missed any more.
-func (c *Client) Events(ctx context.Context, q EventQuery, started func(), each func(api.Event) error) error {
-	return stream(ctx, c, http.MethodGet, "/v1/events/stream", q.values(), nil, started, each)
+// happen, until ctx ends.
+func (c *Client) Events(ctx context.Context, q EventQuery, each func(api.Event) error) error {
+	return stream(ctx, c, http.MethodGet, "/v1/events/stream", q.values(), nil, each)
 }
 
 // SetPort takes a port up or down.
@@ -185,12 +185,12 @@ func (c *Client) ConfigSave(ctx context.Context) (string, error) {
 
 // Ping from the router; each is called with the fate of every probe.
 func (c *Client) Ping(ctx context.Context, r api.PingRequest, each func(api.PingReply) error) error {
-	return stream(ctx, c, http.MethodPost, "/v1/ping", nil, r, nil, each)
+	return stream(ctx, c, http.MethodPost, "/v1/ping", nil, r, each)
 }
 
 // Traceroute from the router; each is called with every hop.
 func (c *Client) Traceroute(ctx context.Context, r api.TracerouteRequest, each func(api.TracerouteHop) error) error {
-	return stream(ctx, c, http.MethodPost, "/v1/traceroute", nil, r, nil, each)
+	return stream(ctx, c, http.MethodPost, "/v1/traceroute", nil, r, each)
 }
 
 // Metrics in the Prometheus text format.

@@ -129,7 +129,7 @@ func (c *Client) broken(ctx context.Context, err error) error {
 
 // stream calls each with every line's object until the stream ends. The error is
 // nil at its end, ctx's when that ended, and the daemon's where its last line is one.
-func stream[T any](ctx context.Context, c *Client, method, path string, query url.Values, body any, started func(), each func(T) error) error {
+func stream[T any](ctx context.Context, c *Client, method, path string, query url.Values, body any, each func(T) error) error {
 	var r io.Reader
 	if body != nil {
 		data, err := json.Marshal(body)
@@ -143,9 +143,6 @@ func stream[T any](ctx context.Context, c *Client, method, path string, query ur
 		return err
 	}
 	defer resp.Body.Close()
-	if started != nil {
-		started()
-	}
 	scan := bufio.NewScanner(resp.Body)
 	scan.Buffer(make([]byte, 0, 4096), 1<<20)
 	for scan.Scan() {

@@ -145,7 +145,7 @@ func TestAddressIsNeverLostBetweenTwoRoutes(t *testing.T) {
 			}
 		}()
 	}
-	for i := 0; i < 40000 && !done.Load(); i++ {
+	for i := 0; i < 25000 && !done.Load(); i++ {
 		longer := Change{10<<24 | 1<<16, 16, 2}
 		if i&1 != 0 {
 			longer = Change{a, 32, 2}

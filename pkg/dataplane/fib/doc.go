@@ -27,7 +27,7 @@
 //
 // Routes are pushed down to the leaves within a /18 only. Routes of 9 to 16 bits
 // are in the high halves of the slots and those of up to 8 bits in an array of
-// their own, so that a change of a short route touches at most 256 words and
+// their own, so that a change of a short route touches at most 512 words and
 // no block.
 //
 // Nothing that a reader touches below the head holds a pointer: blocks are
@@ -71,7 +71,8 @@
 //
 // A full table of 901,899 routes with distinct values takes 7 MB for readers and 10 MB
 // for the writer, and loads in a sixth of a second as one batch; a changed route
-// costs about a microsecond, a changed default route one and a half (it may touch 256 words).
+// costs about a microsecond, a changed default route one and a half (256 words), a
+// changed /9, the dearest of the short ones, four (512 words).
 // The worst single change is that of a /17 to /24 over many routes longer than 24
 // bits: each /24 with such routes inside is built again, a third of a microsecond for each.
 // When the arena grows or is compacted the writer, not the readers, pauses for

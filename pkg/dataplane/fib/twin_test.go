@@ -32,7 +32,7 @@ func (w twin) apply(changes []Change) {
 	}
 }
 
-// clone of the twin's answers is compared around every edge of a change.
+// probes are the addresses on both sides of every edge of the changes.
 func probes(changes []Change) []packet.Addr {
 	var list []packet.Addr
 	for _, c := range changes {
