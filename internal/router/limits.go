@@ -42,6 +42,8 @@ type errorLimiter struct {
 	all                  bucket
 	rest                 bucket // shared by the addresses that find no room
 	each                 map[packet.Addr]*bucket
+	swept                time.Time // when each was last searched for room
+	sweeps               int
 }
 
 func newErrorLimiter() *errorLimiter { return &errorLimiter{each: map[packet.Addr]*bucket{}} }
@@ -49,24 +51,30 @@ func newErrorLimiter() *errorLimiter { return &errorLimiter{each: map[packet.Add
 func (l *errorLimiter) set(rate, perDestination int) { l.rate, l.perDestination = rate, perDestination }
 
 func (l *errorLimiter) allow(now time.Time, to packet.Addr) bool {
-	return l.of(now, to).take(now, l.perDestination) && l.all.take(now, l.rate)
+	if l.perDestination > 0 && !l.of(now, to).take(now, l.perDestination) {
+		return false
+	}
+	return l.all.take(now, l.rate)
 }
 
 // of is the bucket of an address. When there is no room for another, those that have been
-// quiet for a second, and so are full again, make way.
+// quiet for a second, and so are full again, make way. They are looked for ten times a second
+// at most: with forged sources every packet would come to a full table.
 func (l *errorLimiter) of(now time.Time, to packet.Addr) *bucket {
 	if b := l.each[to]; b != nil {
 		return b
 	}
-	if len(l.each) >= maxLimited {
+	if len(l.each) >= maxLimited && now.Sub(l.swept) >= time.Second/10 {
+		l.swept = now
+		l.sweeps++
 		for a, b := range l.each {
 			if now.Sub(b.at) >= time.Second {
 				delete(l.each, a)
 			}
 		}
-		if len(l.each) >= maxLimited {
-			return &l.rest
-		}
+	}
+	if len(l.each) >= maxLimited {
+		return &l.rest
 	}
 	b := &bucket{}
 	l.each[to] = b
