@@ -320,3 +320,23 @@ func TestAReloadStormLosesNoPacketOfAnUnchangedPort(t *testing.T) {
 		t.Errorf("%d of %d arrived", got, sent)
 	}
 }
+
+func TestManyForgedSourcesDoNotMakeTheLimiterSearch(t *testing.T) {
+	l := newErrorLimiter()
+	l.set(0, 5)
+	now := time.Unix(1000, 0)
+	for a := range packet.Addr(10 * maxLimited) {
+		l.allow(now.Add(time.Duration(a)*time.Microsecond), a)
+	}
+	if l.sweeps > 1 {
+		t.Errorf("the full table was gone through %d times in 41 ms", l.sweeps)
+	}
+	l = newErrorLimiter()
+	l.set(1000, 0)
+	for a := range packet.Addr(maxLimited) {
+		l.allow(now, a)
+	}
+	if len(l.each) != 0 {
+		t.Errorf("%d addresses are kept without a limit for one", len(l.each))
+	}
+}
