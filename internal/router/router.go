@@ -6,7 +6,8 @@
 //	link events ---+    (machines, RIB, config)   +--> events, answers
 //	one timer -----+
 //
-// Nothing in here is shared, so nothing is locked. Whoever wants something of the
+// Nothing in here is shared, so nothing is locked, but for the event log and the limits
+// of ICMP errors, which say so. Whoever wants something of the
 // router from another goroutine sends a function to it ([Router.do]) and waits.
 // After every step [Router.settle] brings the dataplane up to date, in one publication
 // for all that the step has changed, and sets the timer to the earliest deadline of all
@@ -55,19 +56,18 @@ type Router struct {
 	requests chan func()
 	stopped  chan struct{} // closed when the loop has ended
 
-	dp       *dataplane.Dataplane
-	send     dataplane.Injector // the control goroutine's
-	fwd      *forwarding
-	rib      *rib.RIB
-	arp      *arp.Machine
-	stack    *hoststack.Stack
-	pieces   *reassembly.Machine
-	limits   *errorLimiter
-	ports    map[string]*portState
-	byID     map[dataplane.PortID]*portState
-	events   *eventLog
-	later    []func() // what has to wait for the tables to be published
-	errorsTx [2]uint64
+	dp     *dataplane.Dataplane
+	send   dataplane.Injector // the control goroutine's
+	fwd    *forwarding
+	rib    *rib.RIB
+	arp    *arp.Machine
+	stack  *hoststack.Stack
+	pieces *reassembly.Machine
+	limits *errorLimiter
+	ports  map[string]*portState
+	byID   map[dataplane.PortID]*portState
+	events *eventLog
+	later  []func() // what has to wait for the tables to be published
 
 	config   *config.Config
 	text     string           // what config was read from
@@ -134,7 +134,7 @@ func New(opt Options) (*Router, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.stack, err = hoststack.New(hoststack.Options{MTU: port.MaxMTU, Output: out.Output, Log: opt.Log})
+	r.stack, err = hoststack.New(hoststack.Options{MTU: port.MaxMTU, Output: r.hostOutput(out), Log: opt.Log})
 	if err != nil {
 		return nil, fmt.Errorf("start the host stack: %w", err)
 	}
@@ -144,11 +144,11 @@ func New(opt Options) (*Router, error) {
 // errStopped is the answer to whoever asks a router that has ended.
 var errStopped = errors.New("the router is stopping")
 
-// do runs f on the control goroutine and waits for it.
+// do runs f on the control goroutine and waits until what it has changed is in force.
 func (r *Router) do(f func()) error {
 	done := make(chan struct{})
 	select {
-	case r.requests <- func() { f(); close(done) }:
+	case r.requests <- func() { f(); r.settle(); close(done) }:
 	case <-r.stopped:
 		return errStopped
 	}
@@ -205,9 +205,7 @@ func (r *Router) requeue() { r.dp.Ring() }
 func (r *Router) tick() {
 	now := time.Now()
 	r.neighborActions(r.arp.Step(now, arp.Tick{}))
-	for _, first := range r.pieces.Expire(now) {
-		r.reassemblyTimedOut(first)
-	}
+	r.expireFragments(now)
 	r.retryPorts(now)
 	r.confirmDue(now)
 }
@@ -261,6 +259,7 @@ func (r *Router) shutdown() {
 		r.neighborActions(r.arp.Step(time.Now(), arp.PortDown{Port: arp.PortID(p.id)}))
 	}
 	r.dp.Close()
+	r.stack.Close() // before the devices: it writes to them, and their descriptors may soon be others'
 	for _, p := range r.ports {
 		if p.dev != nil {
 			if err := p.dev.Close(); err != nil {
@@ -268,7 +267,6 @@ func (r *Router) shutdown() {
 			}
 		}
 	}
-	r.stack.Close()
 	r.events.close()
 }
 
