@@ -44,6 +44,7 @@ type errorLimiter struct {
 	all                  bucket
 	rest                 bucket // shared by the addresses that find no room
 	each                 map[packet.Addr]*bucket
+	swept                time.Time
 	sent, held           uint64
 }
 
@@ -82,20 +83,22 @@ func (l *errorLimiter) counts() (sent, held uint64) {
 }
 
 // of is the bucket of an address. When there is no room for another, those that have been
-// quiet for a second, and so are full again, make way.
+// quiet for a second, and so are full again, make way. They are looked for once a second:
+// a flood from forged sources must not cost a walk through all of them for each packet.
 func (l *errorLimiter) of(now time.Time, to packet.Addr) *bucket {
 	if b := l.each[to]; b != nil {
 		return b
 	}
-	if len(l.each) >= maxLimited {
+	if len(l.each) >= maxLimited && now.Sub(l.swept) >= time.Second {
+		l.swept = now
 		for a, b := range l.each {
 			if now.Sub(b.at) >= time.Second {
 				delete(l.each, a)
 			}
 		}
-		if len(l.each) >= maxLimited {
-			return &l.rest
-		}
+	}
+	if len(l.each) >= maxLimited {
+		return &l.rest
 	}
 	b := &bucket{}
 	l.each[to] = b
