@@ -348,3 +348,228 @@ func TestAddressesThatComeAndGoLeaveTheOthersAlone(t *testing.T) {
 		t.Errorf("the FIB does not come back:\n%s\nbefore:\n%s", after, before)
 	}
 }
+
+func TestAPortThatIsDownIsPutRightWhenAskedFor(t *testing.T) {
+	for name, ask := range map[string]func(*lab) error{
+		"port up": func(l *lab) error { return l.SetPort(tester, "lan2", true) },
+		"reload":  func(l *lab) error { _, err := l.Reload(two); return err },
+		"apply":   func(l *lab) error { _, err := l.ConfigApply(tester, two, 0); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := twoHosts()
+			l := run(t, w, two)
+			healed := 0
+			w.set(func() {
+				w.hinder = func(_, to port.Spec) error {
+					if to.Name == "lan2" {
+						healed++
+					}
+					return nil
+				}
+			})
+			w.tell("lan2", port.State{Word: "down", Reason: "bridge br0 was deleted"})
+			eventually(t, "the port is down", func() bool { return !l.port("lan2").Up })
+			if err := l.AddRoute(tester, api.RouteSpec{To: "10.9.0.0/16", Via: []string{"10.1.0.2"}}); err != nil {
+				t.Fatal(err)
+			}
+			if healed != 0 {
+				t.Error("a change of something else touched the device")
+			}
+			if err := ask(l); err != nil {
+				t.Fatal(err)
+			}
+			if healed != 1 {
+				t.Errorf("the device was put right %d times", healed)
+			}
+		})
+	}
+}
+
+func TestAnUpdateThatFailsIsTakenBackOnAllPorts(t *testing.T) {
+	w := twoHosts()
+	l := run(t, w, two)
+	w.set(func() {
+		w.hinder = func(_, to port.Spec) error {
+			if to.Name == "lan2" && to.MTU == 1400 {
+				return errors.New("the device refuses")
+			}
+			return nil
+		}
+	})
+	_, err := l.ConfigApply(tester, strings.ReplaceAll(two, "24}", "24, mtu: 1400}"), 0)
+	expectError(t, err, api.Failed, "the device refuses")
+	if a, b := w.end("lan1").spec.MTU, w.end("lan2").spec.MTU; a != 1500 || b != 1500 {
+		t.Errorf("the devices are left at %d and %d", a, b)
+	}
+	l.pings(l.host("lan1"), "10.2.0.2")
+}
+
+func TestAPortMayChangeItsKind(t *testing.T) {
+	w := twoHosts()
+	l := run(t, w, two)
+	l.pings(l.host("lan1"), "10.2.0.2")
+	before := l.fibText()
+	tun := strings.Replace(two, "lan2: {", "lan2: {kind: tun, ", 1)
+	l.apply(tun)
+	l.pings(l.host("lan1"), "10.2.0.2")
+	l.pings(l.host("lan2"), "10.1.0.2")
+	if got, _ := l.Route("10.2.0.255"); got.Action == "deliver" {
+		t.Errorf("a point-to-point port has no broadcast address: %+v", got)
+	}
+	l.apply(two)
+	l.pings(l.host("lan1"), "10.2.0.2")
+	if after := l.fibText(); after != before {
+		t.Errorf("the FIB does not come back:\n%s\nbefore:\n%s", after, before)
+	}
+}
+
+func TestAReloadTakesTheDecisionOnAnUnconfirmedChange(t *testing.T) {
+	l := run(t, twoHosts(), two)
+	if _, err := l.ConfigApply(tester, two+"routes: [{to: default, via: 10.1.0.2}]\n", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	// A reload that is refused decides nothing.
+	if _, err := l.Reload("name: r1\nprots: {}\n"); err == nil {
+		t.Fatal("it was not refused")
+	}
+	if !l.Status().Unconfirmed {
+		t.Error("a refused reload confirmed a change")
+	}
+	if _, err := l.Reload(two); err != nil {
+		t.Fatal(err)
+	}
+	if l.Status().Unconfirmed || l.ConfigText() != two {
+		t.Errorf("the file was to be in force:\n%s", l.ConfigText())
+	}
+}
+
+func TestPortsWhoseDevicesCannotBeReadAreTriedAgain(t *testing.T) {
+	w := twoHosts()
+	bad := true
+	l := run(t, w, two)
+	w.set(func() {
+		w.spoil = func(name string) bool { return bad && name == "lan2" }
+	})
+	l.apply(strings.Replace(two, "lan2: {", "lan2: {device: x, ", 1))
+	eventually(t, "the port is missing", func() bool { return l.port("lan2").State == "missing" })
+	w.set(func() { bad = false })
+	eventually(t, "the port is up", func() bool { return l.port("lan2").Up })
+	l.pings(l.host("lan1"), "10.2.0.2")
+}
+
+func TestTwoAddressesOfOneSubnetShareWhatIsItsOwn(t *testing.T) {
+	w := twoHosts()
+	text := strings.Replace(two, "10.2.0.1/24}", "[10.2.0.1/24, 10.2.0.5/24]}", 1)
+	l := run(t, w, text)
+	a := l.host("lan1")
+	l.pings(a, "10.2.0.2")
+	l.pings(a, "10.2.0.5")
+	if got, _ := l.Route("10.2.0.2"); len(got.NextHops) != 1 || got.Action != "forward" {
+		t.Errorf("two addresses make two ways: %+v", got)
+	}
+	l.apply(two)
+	for _, address := range []string{"10.2.0.255", "10.2.0.0", "10.2.0.1"} {
+		if got, _ := l.Route(address); got.Action != "deliver" {
+			t.Errorf("%s went with the second address: %+v", address, got)
+		}
+	}
+	if got, _ := l.Route("10.2.0.5"); got.Action == "deliver" {
+		t.Errorf("%+v", got)
+	}
+	l.pings(a, "10.2.0.2")
+}
+
+func TestAMissingPortIsChangedAndRemovedLikeAnyOther(t *testing.T) {
+	w := twoHosts()
+	w.refuse = func(s port.Spec) error {
+		if s.Name == "lan2" {
+			return fmt.Errorf("namespace x: %w", port.ErrNamespaceMissing)
+		}
+		return nil
+	}
+	l := newLab(t, w, Options{})
+	l.start(two)
+	for _, up := range []bool{false, true} {
+		if err := l.SetPort(tester, "lan2", up); err != nil {
+			t.Fatal(err)
+		}
+		if s := l.port("lan2").State; s != map[bool]string{false: "disabled", true: "missing"}[up] {
+			t.Errorf("up=%v: it is %s", up, s)
+		}
+	}
+	l.apply(strings.Replace(two, "lan2: {", "lan2: {mtu: 1400, ", 1))
+	l.apply("name: r1\nports:\n  lan1: {address: 10.1.0.1/24}\n")
+	if p := l.Ports(); len(p) != 1 || !l.Status().Ready {
+		t.Errorf("%+v", p)
+	}
+	l.do(func() {
+		if len(l.ports) != 1 || len(l.rib.All()) != 1 {
+			t.Errorf("something of the port is left: %v, %+v", l.ports, l.rib.All())
+		}
+	})
+	l.pings(l.host("lan1"), "10.1.0.1")
+}
+
+func TestAPortIsRenamed(t *testing.T) {
+	w := twoHosts()
+	w.hosts["outside"] = w.hosts["lan2"]
+	text := strings.Replace(two, "lan2: {", "lan2: {device: eth0, ", 1) +
+		"routes: [{to: 10.9.0.0/16, via: 10.2.0.2, port: lan2}]\nneighbors: [{port: lan2, address: 10.2.0.9, mac: 02:00:00:00:00:09}]\n"
+	l := run(t, w, text)
+	l.pings(l.host("lan1"), "10.2.0.2")
+	l.apply(strings.ReplaceAll(text, "lan2", "outside"))
+	l.pings(l.host("lan1"), "10.2.0.2")
+	if got, _ := l.Route("10.9.1.1"); len(got.Ports) != 1 || got.Ports[0] != "outside" || got.Action != "forward" {
+		t.Errorf("%+v", got)
+	}
+	if s := l.neighborState("outside", "10.2.0.9"); s != "permanent" {
+		t.Errorf("the permanent neighbour is %q", s)
+	}
+	for _, n := range l.Neighbors() {
+		if n.Port != "outside" && n.Port != "lan1" {
+			t.Errorf("%+v", n)
+		}
+	}
+}
+
+func TestARefusedChangeOfPortsThatExchangeDevicesIsUndone(t *testing.T) {
+	w := twoHosts()
+	text := strings.Replace(strings.Replace(two, "lan1: {", "lan1: {device: a, ", 1), "lan2: {", "lan2: {device: b, ", 1)
+	l := run(t, w, text)
+	l.pings(l.host("lan1"), "10.2.0.2")
+	fib := l.fibText()
+	n := 0
+	w.set(func() {
+		w.refuse = func(port.Spec) error {
+			if n++; n == 2 {
+				return errors.New("no")
+			}
+			return nil
+		}
+	})
+	if _, err := l.ConfigApply(tester, strings.NewReplacer("device: a", "device: b", "device: b", "device: a").Replace(text), 0); err == nil {
+		t.Fatal("it was not refused")
+	}
+	if a, b := w.end("lan1").spec.Device, w.end("lan2").spec.Device; a != "a" || b != "b" {
+		t.Errorf("the devices are %s and %s", a, b)
+	}
+	l.pings(l.host("lan1"), "10.2.0.2")
+	if got := l.fibText(); got != fib {
+		t.Errorf("the FIB is\n%s\nbefore:\n%s", got, fib)
+	}
+	// When even the way back fails, the port is missing, and comes back by itself.
+	n = 0
+	w.set(func() {
+		w.refuse = func(port.Spec) error {
+			if n++; n >= 2 && n <= 4 {
+				return errors.New("no")
+			}
+			return nil
+		}
+	})
+	if _, err := l.ConfigApply(tester, strings.NewReplacer("device: a", "device: b", "device: b", "device: a").Replace(text), 0); err == nil {
+		t.Fatal("it was not refused")
+	}
+	eventually(t, "both ports are back", func() bool { return l.port("lan1").Up && l.port("lan2").Up })
+	l.pings(l.host("lan1"), "10.2.0.2")
+}

@@ -35,6 +35,7 @@ type wires struct {
 	opens   []string
 	refuse  func(port.Spec) error         // Open fails with it
 	hinder  func(was, to port.Spec) error // Update fails with it
+	spoil   func(name string) bool        // the descriptor is one that cannot be watched
 	vnet    bool
 	foreign bool
 	events  chan port.Event
@@ -48,6 +49,7 @@ type wire struct {
 	far   int           // the other end, when no host has it
 	host  *simhost.Host // nil: none
 	calls []bool        // of SetCarrier
+	bad   bool          // FD is none
 }
 
 func newWires() *wires {
@@ -78,7 +80,7 @@ func (w *wires) Open(s port.Spec) (Device, error) {
 	for _, fd := range []int{near, far} { // room for bursts, as a TAP's queue has
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20)
 	}
-	d := &wire{w: w, fd: near, spec: s, far: far}
+	d := &wire{w: w, fd: near, spec: s, far: far, bad: w.spoil != nil && w.spoil(s.Name)}
 	if o, ok := w.hosts[s.Name]; ok {
 		o.VnetHdr, o.TUN = w.vnet, s.TUN
 		if d.host, err = simhost.New(far, o); err != nil {
@@ -131,7 +133,13 @@ func (w *wires) set(f func()) {
 	f()
 }
 
-func (d *wire) FD() int        { return d.fd }
+func (d *wire) FD() int {
+	if d.bad {
+		return 1 << 20
+	}
+	return d.fd
+}
+
 func (d *wire) VnetHdr() bool  { return d.w.vnet }
 func (d *wire) Attached() bool { return d.w.foreign }
 
