@@ -158,6 +158,22 @@ func TestTablesFitTheTerminal(t *testing.T) {
 	}
 }
 
+func TestANarrowTableGivesUpColumnsBeforeItsSentences(t *testing.T) {
+	for width, want := range map[int]string{
+		80:  "TIME                 MESSAGE",
+		100: "TIME                 KIND        MESSAGE",
+		120: "TIME                 KIND        SUBJECT           MESSAGE",
+	} {
+		table := newTable("", column{title: "TIME"}, column{title: "KIND", spare: true}, column{title: "SUBJECT", spare: true},
+			column{title: "MESSAGE", flexible: true, least: 56})
+		table.add(text("2026-01-02 09:04:05"), text("port_downs"), text("10.0.0.2 on core"), text(strings.Repeat("message ", 12)))
+		got, _, _ := strings.Cut(table.draw(screen{width: width}), "\n")
+		if got != want {
+			t.Errorf("%d columns: %q, expected %q", width, got, want)
+		}
+	}
+}
+
 func TestColorsStandOnATerminalOnlyAndPadNothing(t *testing.T) {
 	s := newStage(t)
 	show := func(sc screen) string {
