@@ -185,7 +185,7 @@ type Bad struct {
 	Port   PortID
 	Src    packet.Addr
 	Reason BadReason
-	Prefix netip.Prefix // of the first such route, as far as it can be one; else invalid
+	Addr   packet.Addr // of a route: the address that the first such entry states
 }
 
 // SaveState is to be made durable before the actions that follow it are carried out.
