@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -114,7 +115,13 @@ func Run(ctx context.Context, opt Options) error {
 
 // load reads and validates the configuration file.
 func load(path string) (string, *config.Config, error) {
-	text, err := os.ReadFile(path)
+	file, err := os.Open(path)
+	if err != nil {
+		return "", nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	defer file.Close()
+	// Beyond the limit it is refused; a device that never ends must not fill the memory.
+	text, err := io.ReadAll(io.LimitReader(file, config.MaxSize+1))
 	if err != nil {
 		return "", nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}

@@ -102,9 +102,11 @@ func New(opt Options) (*Router, error) {
 		return nil, err
 	}
 	past, err := history.Open(opt.StateDir)
-	if err != nil {
-		opt.Log.Warn("revisions are kept in memory only", "reason", err)
-		past, _ = history.Open("")
+	if err != nil { // the router comes first
+		opt.Log.Warn("revisions are kept in memory only", "error", err)
+		if past, err = history.Open(""); err != nil {
+			return nil, err
+		}
 	}
 	r := &Router{
 		history: past,
