@@ -58,10 +58,12 @@ type Redistribute struct {
 // Configure changes the configuration. What was announced and is no longer is poisoned at once.
 type Configure struct{ Config Config }
 
-// Clear forgets everything learned, of one port or of all, and asks the neighbours for their tables anew.
+// Clear forgets what was learned, from one neighbour, through one port or at all, and asks the
+// neighbours for their tables anew.
 type Clear struct {
-	Port PortID // with All false
 	All  bool
+	Port PortID
+	Addr packet.Addr // of one neighbour, wherever it is; with Port 0 and All false
 }
 
 // Shutdown poisons everything that was announced. The machine goes on asking for Ticks until it
