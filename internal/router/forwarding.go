@@ -2,6 +2,7 @@ package router
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/gaissmai/bart"
@@ -24,12 +25,12 @@ type forwarding struct {
 	dp    *dataplane.Dataplane
 	ports []dataplane.Port // by PortID; the master copy of Tables.Ports
 
-	own         map[netip.Prefix]adjacencyKey // the router's and the subnets' broadcast addresses
-	best        bart.Table[rib.Change]        // what the RIB selected
-	neighbors   map[neighborKey]packet.MAC    // bound by ARP
-	watched     map[neighborKey]bool          // stale: their next use is reported
-	held        map[netip.Prefix]fib.Value    // what the FIB holds
-	recheck     bool                          // routes changed: neighbours may have become or ceased to be on-link
+	own         map[netip.Prefix][]adjacencyKey // the router's and the subnets' broadcast addresses, once a claim
+	best        bart.Table[rib.Change]          // what the RIB selected
+	neighbors   map[neighborKey]packet.MAC      // bound by ARP
+	watched     map[neighborKey]bool            // stale: their next use is reported
+	held        map[netip.Prefix]fib.Value      // what the FIB holds
+	recheck     bool                            // routes changed: neighbours may have become or ceased to be on-link
 	classE      bool
 	sourceRoute bool
 	taps        []*dataplane.Tap
@@ -71,7 +72,7 @@ func newForwarding(dp *dataplane.Dataplane) *forwarding {
 	return &forwarding{
 		dp:        dp,
 		ports:     make([]dataplane.Port, 1),
-		own:       map[netip.Prefix]adjacencyKey{},
+		own:       map[netip.Prefix][]adjacencyKey{},
 		neighbors: map[neighborKey]packet.MAC{},
 		watched:   map[neighborKey]bool{},
 		held:      map[netip.Prefix]fib.Value{},
@@ -89,11 +90,15 @@ func (f *forwarding) setPort(id dataplane.PortID, p dataplane.Port) {
 	f.dirty = true
 }
 
-// setOwn claims an address for the router, or gives it up.
+// setOwn claims an address for the router, or gives one such claim up: two
+// addresses of one subnet share its broadcast address.
 func (f *forwarding) setOwn(a netip.Prefix, key adjacencyKey, there bool) {
 	if there {
-		f.own[a] = key
-	} else {
+		f.own[a] = append(f.own[a], key)
+	} else if i := slices.Index(f.own[a], key); i >= 0 {
+		f.own[a] = slices.Delete(f.own[a], i, i+1)
+	}
+	if len(f.own[a]) == 0 {
 		delete(f.own, a)
 	}
 	f.refresh(a)
@@ -156,7 +161,13 @@ func (f *forwarding) refresh(p netip.Prefix) {
 
 // number is the adjacency that a prefix should have; 0 for none.
 func (f *forwarding) number(p netip.Prefix) fib.Value {
-	if key, ok := f.own[p]; ok {
+	if keys := f.own[p]; len(keys) > 0 {
+		key := keys[0]
+		for _, k := range keys {
+			if k.kind == dataplane.Local { // before being another subnet's broadcast address
+				key = k
+			}
+		}
 		return f.intern(key, nil)
 	}
 	if c, ok := f.best.Get(p); ok {
@@ -197,12 +208,12 @@ func (f *forwarding) route(c rib.Change) fib.Value {
 		return f.intern(adjacencyKey{kind: dataplane.Prohibit}, nil)
 	}
 	if len(c.Hops) == 1 {
-		return f.intern(f.hop(c.Hops[0]), nil)
+		return f.intern(f.hop(c.Prefix, c.Hops[0]), nil)
 	}
 	members := make([]fib.Value, 0, len(c.Hops))
 	var name strings.Builder
 	for _, h := range c.Hops {
-		v := f.intern(f.hop(h), nil)
+		v := f.intern(f.hop(c.Prefix, h), nil)
 		members = append(members, v)
 		for range 4 {
 			name.WriteByte(byte(v))
@@ -212,11 +223,15 @@ func (f *forwarding) route(c rib.Change) fib.Value {
 	return f.intern(adjacencyKey{kind: dataplane.Multipath, members: name.String()}, members)
 }
 
-// hop is the adjacency of one resolved next hop.
-func (f *forwarding) hop(h rib.Hop) adjacencyKey {
+// hop is the adjacency of one resolved next hop of a prefix. A single address that
+// is on the wire is its own next hop: there is nothing left to glean.
+func (f *forwarding) hop(p netip.Prefix, h rib.Hop) adjacencyKey {
 	id := dataplane.PortID(h.Port)
 	ethernet := int(id) < len(f.ports) && f.ports[id].Ethernet
 	if !h.Gateway.IsValid() {
+		if ethernet && p.Bits() == 32 {
+			return adjacencyKey{kind: dataplane.Rewrite, port: id, nextHop: packet.AddrFrom(p.Addr())}
+		}
 		if ethernet {
 			return adjacencyKey{kind: dataplane.Glean, port: id}
 		}
