@@ -208,13 +208,7 @@ func (m *Machine) readdress(p *port, before []attachment) {
 	m.settleNetworks(p.attached)
 	for _, n := range m.neighborsOf(p) {
 		if !p.neighborly(n.addr) || m.own[n.addr] > 0 {
-			for at := p.heard.first; at != nil; {
-				next := at.next
-				if at.item.from == n {
-					m.dropPath(at.item)
-				}
-				at = next
-			}
+			m.dropHeard(p, func(pa *path) bool { return pa.from == n })
 			m.removeNeighbor(n, NeighborLost)
 		}
 	}
@@ -223,18 +217,29 @@ func (m *Machine) readdress(p *port, before []attachment) {
 	m.greet(p)
 }
 
-// dropLearned forgets every path learned on a port.
-func (m *Machine) dropLearned(p *port) {
-	for p.heard.first != nil {
-		m.dropPath(p.heard.first.item)
+// dropHeard forgets the paths learned on a port that match.
+func (m *Machine) dropHeard(p *port, match func(*path) bool) {
+	for at := p.heard.first; at != nil; {
+		next := at.next
+		if match(at.item) {
+			m.dropPath(at.item)
+		}
+		at = next
 	}
 }
+
+// dropLearned forgets every path learned on a port.
+func (m *Machine) dropLearned(p *port) { m.dropHeard(p, func(*path) bool { return true }) }
 
 // clearLearned forgets what was learned and asks for it again.
 func (m *Machine) clearLearned(e Clear) {
 	for _, p := range m.inOrder {
-		if p.running && (e.All || p.id == e.Port) {
-			m.dropLearned(p)
+		if !p.running || !e.All && e.Addr == 0 && p.id != e.Port {
+			continue
+		}
+		before := p.heard.len
+		m.dropHeard(p, func(pa *path) bool { return e.Addr == 0 || pa.from.addr == e.Addr })
+		if e.Addr == 0 || p.heard.len != before {
 			m.ask(p)
 		}
 	}
