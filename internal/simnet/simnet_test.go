@@ -48,6 +48,15 @@ func seeds(t *testing.T, n uint64, check func(seed uint64) (story []string, err 
 // timeout for what ended without a word, a periodic update, and then sixteen steps of counting, each held back once.
 const settleTime = 180*time.Second + 35*time.Second + 16*6*time.Second
 
+// stays lets three periodic updates pass and wants the tables to be right still, and no rule broken ever.
+func stays(l *Lab) error {
+	l.Run(100 * time.Second)
+	if err := l.Compare(); err != nil {
+		return fmt.Errorf("was right and is not any longer: %w", err)
+	}
+	return l.Err()
+}
+
 // draw makes a network of some kind and size.
 func draw(rng *rand.Rand, seed uint64) Graph {
 	size := 3 + rng.IntN(20)
@@ -75,7 +84,7 @@ func TestRandomNetworksConvergeToTheOraclesTables(t *testing.T) {
 		l := NewLab(seed, g, Options{StubsOnly: g.Routers > 25, MaxLatency: 50 * time.Millisecond, LoopBound: time.Minute})
 		took, err := l.Settle(time.Second, 2*time.Minute)
 		if err == nil {
-			err = l.Err()
+			err = stays(l)
 		}
 		return []string{fmt.Sprintf("%s, right after %v, loops for %v", g.Name, took, l.LongestLoop())}, err
 	})
@@ -100,7 +109,7 @@ func TestTroubledNetworksConverge(t *testing.T) {
 			took, err := l.Settle(5*time.Second, settleTime)
 			story = append(story, fmt.Sprintf("%v: healed but for scars: %v; right after %v", l.Elapsed(), scars, took))
 			if err == nil {
-				err = l.Err()
+				err = stays(l)
 			}
 			if err != nil {
 				return story, err
@@ -147,7 +156,7 @@ func TestARunRepeatsFromItsSeed(t *testing.T) {
 		}
 		return text
 	}
-	if run() != run() {
+	if a, b := run(), run(); a != b {
 		t.Fatal("two runs of one seed differ")
 	}
 }
@@ -263,6 +272,33 @@ func TestCountingToInfinityIsBounded(t *testing.T) {
 		}
 		return story, fmt.Errorf("after %v the ring still counts", l.Elapsed()-begin)
 	})
+}
+
+// TestTheOracleSeesAWrongTable spoils a table in each way.
+func TestTheOracleSeesAWrongTable(t *testing.T) {
+	l := NewLab(1, Ring(4), Options{})
+	if _, err := l.Settle(time.Second, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	r, to := l.Router(0), l.Router(2).Stub()
+	right := r.table[to]
+	for name, spoil := range map[string]func(){
+		"a metric":         func() { i := right; i.Metric++; r.table[to] = i },
+		"a path too few":   func() { i := right; i.Paths = i.Paths[:1]; r.table[to] = i },
+		"a missing route":  func() { delete(r.table, to) },
+		"a route too many": func() { r.table[netip.MustParsePrefix("192.0.2.0/24")] = right },
+		"another next hop": func() { i := right; i.Paths = []rip.Path{i.Paths[0], i.Paths[0]}; r.table[to] = i },
+	} {
+		spoil()
+		if l.Compare() == nil {
+			t.Errorf("%s was not seen", name)
+		}
+		r.table[to] = right
+		delete(r.table, netip.MustParsePrefix("192.0.2.0/24"))
+	}
+	if err := l.Compare(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestTheLoopWatchSeesALoop gives two routers tables that point at each other.
