@@ -233,7 +233,7 @@ func (m *Machine) checkSequence(chain *KeyChain, p *port, n *neighbor, id uint8,
 	k := sequenceKey{p.id, n.addr, id}
 	last, seen := m.sequences[k]
 	if seen && sequence < last {
-		if lost := !n.up && n.routes == 0; !lost || sequence != 0 && !chain.ForgetSequence {
+		if !m.lostTouch(n) || sequence != 0 && !chain.ForgetSequence {
 			return BadAuthSequence
 		}
 	}
@@ -246,6 +246,15 @@ func (m *Machine) checkSequence(chain *KeyChain, p *port, n *neighbor, id uint8,
 		m.saveAt = m.now.Add(m.cfg.Timers.Timeout)
 	}
 	return BadNone
+}
+
+// lostTouch reports whether a neighbour has been silent for the timeout, and this router there to hear it.
+func (m *Machine) lostTouch(n *neighbor) bool {
+	since := n.created
+	if n.lastGood.After(since) {
+		since = n.lastGood
+	}
+	return !n.up && n.routes == 0 && m.now.Sub(since) >= n.port.cfg.Timers.Timeout
 }
 
 // sequenceKey is whose sequence numbers these are: they are kept past the

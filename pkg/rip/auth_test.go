@@ -222,6 +222,7 @@ func TestReplaysAreRefusedAcrossARestart(t *testing.T) {
 	cfg.InitialState = *saved
 	s = newStation(t, cfg)
 	s.expect(s.hears(core, "10.0.0.2", signed(chain, chain.Keys[0], 499, "10.2.0.0/16 1")), "bad rip_auth_sequence from 10.0.0.2")
+	s.expect(s.hears(core, "10.0.0.2", signed(chain, chain.Keys[0], 0, "10.2.0.0/16 1")), "bad rip_auth_sequence from 10.0.0.2")
 	if s.hears(core, "10.0.0.2", signed(chain, chain.Keys[0], 500, "10.2.0.0/16 1")); s.row("10.2.0.0/16") == "none" {
 		t.Fatal("the neighbour's next packet was refused")
 	}

@@ -81,10 +81,10 @@ func (m *Machine) Step(now time.Time, ev Event) []Action {
 	}
 	clear(m.actions)
 	m.actions, m.frames, m.sequenceDrawn = m.actions[:0], m.frames[:0], false
-	m.expire()
 	if m.stopping {
 		m.lastWords(ev)
 	} else {
+		m.expire()
 		m.handle(ev)
 	}
 	m.emit()
