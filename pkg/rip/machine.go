@@ -122,23 +122,29 @@ func (m *Machine) lastWords(ev Event) {
 // at each port.
 func (m *Machine) Next() time.Time {
 	next := noTime
-	if m.stopped {
-		return next
-	}
-	sooner := func(t time.Time) {
-		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
-			next = t
+	if !m.stopping { // then only the last words matter
+		next = sooner(m.triggerAt, m.saveAt)
+		if e := m.garbage.first; e != nil {
+			next = sooner(next, e.item.forgetAt)
 		}
 	}
-	sooner(m.triggerAt)
-	sooner(m.saveAt)
-	if e := m.garbage.first; e != nil {
-		sooner(e.item.forgetAt)
-	}
 	for _, p := range m.inOrder {
-		sooner(p.due())
+		if !m.stopping {
+			next = sooner(next, p.due())
+		}
+		if len(p.jobs) > 0 {
+			next = sooner(next, p.blockedUntil)
+		}
 	}
 	return next
+}
+
+// sooner is the earlier of two deadlines; one that is zero is not set.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // expire carries out every deadline that has passed, except those of sending.
