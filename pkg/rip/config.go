@@ -237,8 +237,9 @@ type Config struct {
 	// time without any as long as TriggerHoldMax. Default 1, as RFC 2453 has it; more make a
 	// large network that starts cold agree sooner, for a few packets more.
 	TriggerBurst int
-	// TriggerDelay is how long a first triggered update waits for more changes, so that a table which
-	// arrives in many packets is passed on whole and not its first packet alone. Default 10ms.
+	// TriggerDelay is how long a first triggered update waits for more changes. While more than a packet's
+	// worth of them keeps arriving it waits on, for at most a second, so that a large
+	// table is passed on whole and not its first burst alone. Default 10ms.
 	TriggerDelay time.Duration
 
 	Ports        map[PortID]PortConfig // RIP runs on these
