@@ -9,6 +9,7 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"hash"
+	"slices"
 	"time"
 
 	"vrouterd/internal/packet"
@@ -265,16 +266,23 @@ type sequenceKey struct {
 	key  uint8
 }
 
-// roomForSequence drops what is remembered of neighbours that are gone when there is too much.
+// roomForSequence forgets, when there is too much, the numbers of keys that no chain has any longer and of
+// neighbours that are gone.
 func (m *Machine) roomForSequence() bool {
 	most := 4 * m.cfg.MaxNeighbors
 	if len(m.sequences) < most {
 		return true
 	}
 	for k := range m.sequences {
-		if m.neighbors[neighborKey{k.port, k.addr}] == nil {
+		p := m.ports[k.port]
+		if m.neighbors[neighborKey{k.port, k.addr}] == nil || p == nil || !p.cfg.Auth.has(k.key) {
 			delete(m.sequences, k)
 		}
 	}
 	return len(m.sequences) < most
+}
+
+// has reports whether a chain has a key with this id.
+func (c *KeyChain) has(id uint8) bool {
+	return c != nil && slices.ContainsFunc(c.Keys, func(k Key) bool { return k.ID == id })
 }
