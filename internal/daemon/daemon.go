@@ -86,7 +86,7 @@ func Run(ctx context.Context, opt Options) error {
 		return errors.Join(err, <-routerDone)
 	}
 
-	server, err := control.NewServer(control.Options{
+	server, err := listen(ctx, control.Options{
 		Path: filepath.Join(opt.SocketDir, c.Name+".sock"), Group: group,
 		ReadOnly: c.Control.ReadOnly, Backend: r, Log: opt.Log,
 	})
@@ -111,6 +111,27 @@ func Run(ctx context.Context, opt Options) error {
 		err = nil
 	}
 	return finish(err)
+}
+
+// goneWithin is how long a new run waits for the one before it to be gone: a killed process
+// holds its socket until the kernel has cleared it away.
+const goneWithin = time.Second
+
+// listen makes the control socket.
+func listen(ctx context.Context, o control.Options) (*control.Server, error) {
+	deadline := time.Now().Add(goneWithin)
+	for {
+		server, err := control.NewServer(o)
+		var other *control.RunningError
+		if !errors.As(err, &other) || time.Now().After(deadline) {
+			return server, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // load reads and validates the configuration file.
