@@ -143,10 +143,10 @@ func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 func TestTablesFitTheTerminal(t *testing.T) {
 	s := newStage(t)
 	for _, width := range []int{20, 40, 60, 79, 80, 100, 132} {
-		for _, noun := range []string{"ports", "routes", "drops", "events", "neighbors"} {
+		for _, noun := range []string{"ports", "routes", "drops", "events", "neighbors", "rip", "rip neighbors", "rip ports"} {
 			s.out.Reset()
 			s.app.screen = screen{terminal: true, width: width}
-			if code := s.app.run(context.Background(), []string{"show", noun}); code != exitDone {
+			if code := s.app.run(context.Background(), strings.Fields("show "+noun)); code != exitDone {
 				t.Fatalf("exit code %d %s", code, s.err)
 			}
 			for line := range strings.Lines(s.out.String()) {
@@ -154,6 +154,22 @@ func TestTablesFitTheTerminal(t *testing.T) {
 					t.Errorf("show %s on %d columns has a line of %d: %q", noun, width, got, line)
 				}
 			}
+		}
+	}
+}
+
+func TestANarrowTableGivesUpColumnsBeforeItsSentences(t *testing.T) {
+	for width, want := range map[int]string{
+		80:  "TIME                 MESSAGE",
+		100: "TIME                 KIND        MESSAGE",
+		120: "TIME                 KIND        SUBJECT           MESSAGE",
+	} {
+		table := newTable("", column{title: "TIME"}, column{title: "KIND", spare: true}, column{title: "SUBJECT", spare: true},
+			column{title: "MESSAGE", flexible: true, least: 56})
+		table.add(text("2026-01-02 09:04:05"), text("port_downs"), text("10.0.0.2 on core"), text(strings.Repeat("message ", 12)))
+		got, _, _ := strings.Cut(table.draw(screen{width: width}), "\n")
+		if got != want {
+			t.Errorf("%d columns: %q, expected %q", width, got, want)
 		}
 	}
 }

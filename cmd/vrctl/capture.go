@@ -45,7 +45,7 @@ comments. Without a PORT: on all ports. With --json: one object a line.`,
 	f.StringSliceVar(&r.Stages, "at", nil, "only at these `stages` of the packet path")
 	f.StringVarP(&r.Filter, "filter", "f", "", "only packets that this tcpdump `expression` matches")
 	f.StringVarP(&file, "write", "w", "", "write pcapng to this `file`, - for standard output")
-	f.IntVarP(&r.Count, "count", "c", 0, "stop after `count` packets")
+	f.IntVarP(&r.Count, "count", "c", 0, "stop after `count` packets; 0: never")
 	f.IntVar(&r.Snaplen, "snaplen", 0, "only the first `octets` of each packet")
 	return cmd
 }

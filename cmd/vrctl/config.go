@@ -94,8 +94,10 @@ func inFile(path string, err error) error {
 	}
 	lines := strings.Split(strings.TrimRight(wrong.Message, "\n"), "\n")
 	for i, l := range lines {
+		// The daemon knows no file, and says "configuration:LINE:COLUMN: what is wrong".
+		l = strings.TrimPrefix(l, "configuration:")
 		if l != "" && '0' <= l[0] && l[0] <= '9' {
-			lines[i] = path + ":" + l // LINE:COLUMN: what is wrong
+			lines[i] = path + ":" + l
 		} else if !strings.HasPrefix(l, path+":") {
 			lines[i] = path + ": " + l
 		}

@@ -197,6 +197,7 @@ func (t *keyTables) topKeys() []key[rawConfig] {
 			func(c *rawConfig) *rawARP { return &c.arp }),
 		section("control", "The control socket.", t.control,
 			func(c *rawConfig) *rawControl { return &c.control }),
+		newRIPTables().key(),
 	}
 }
 

@@ -61,6 +61,7 @@ func (v *validator) all() {
 	v.reach = newReach(v)
 	v.routes()
 	v.neighbors()
+	v.rip()
 }
 
 // settings fills in everything that stands alone.

@@ -9,12 +9,15 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vrouterd/internal/config"
 	"vrouterd/internal/packet"
 	"vrouterd/internal/port"
 	"vrouterd/internal/rib"
 	"vrouterd/pkg/arp"
 	"vrouterd/pkg/dataplane"
+	"vrouterd/pkg/rip"
 )
 
 // Attacher makes ports' devices and tells what happens to them. Package port does it with
@@ -196,12 +199,14 @@ func (r *Router) reconsider(p *portState) {
 		r.claimAddresses(p)
 		r.rib.SetPort(uint32(p.id), true)
 		r.arpPortUp(p, now)
+		r.ripPortUp(p, now)
 		r.event("port_up", p.cfg.Name, "port "+p.cfg.Name+" is up", nil)
 		return
 	}
 	if p.cfg.Kind == config.TAP {
 		r.neighborActions(r.arp.Step(now, arp.PortDown{Port: arp.PortID(p.id)}))
 	}
+	r.ripStep(now, rip.PortDown{Port: rip.PortID(p.id)})
 	r.rib.SetPort(uint32(p.id), false)
 	word, why := p.state()
 	r.event("port_down", p.cfg.Name, "port "+p.cfg.Name+" is "+word+": "+why, map[string]string{"state": word})
@@ -394,7 +399,11 @@ func (r *Router) portFailed(f dataplane.Failure) {
 	if p == nil || p.at != f.Attachment {
 		return
 	}
-	r.lostDevice(p, f.Err)
+	why := fmt.Errorf("device %s cannot be read: %w", p.cfg.Device, f.Err)
+	if errors.Is(f.Err, unix.EBADFD) { // what TUN/TAP says once the device is deleted
+		why = fmt.Errorf("device %s was deleted: it is made again as soon as that is possible", p.cfg.Device)
+	}
+	r.lostDevice(p, why)
 }
 
 // lostDevice closes what is left of a device, and begins to try for it again.
