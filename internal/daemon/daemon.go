@@ -101,7 +101,7 @@ func Run(ctx context.Context, opt Options) error {
 	n := newNotifier()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Serve(ctx) })
-	g.Go(func() error { return sayReady(ctx, r, n, opt.Log) })
+	g.Go(func() error { return sayReady(ctx, r, n, opt.Log.With("version", opt.Version, "file", opt.ConfigPath)) })
 	g.Go(func() error { return reloads(ctx, hup, r, n, opt) })
 	g.Go(func() error { return feed(ctx, r, n) })
 	err = g.Wait()
@@ -179,6 +179,10 @@ func reloads(ctx context.Context, hup <-chan os.Signal, r *router.Router, n noti
 			_, err = r.Reload(text)
 		}
 		if err != nil {
+			var faults config.Errors
+			if errors.As(err, &faults) {
+				err = faults // every line begins with its place, the first one too
+			}
 			for line := range strings.SplitSeq(err.Error(), "\n") {
 				opt.Log.Error("reload refused, the router is unchanged", "reason", line)
 			}
