@@ -59,8 +59,8 @@ const (
 	stopTimeout   = time.Second      // for requests under way when the server stops
 
 	maxHeaderBytes = 16 << 10
-	maxJSONBytes   = 64 << 10 // body of a JSON request
-	maxConfigBytes = 32 << 20 // body of a configuration: about 500,000 routes
+	maxJSONBytes   = 64 << 10        // body of a JSON request
+	maxConfigBytes = 16 << 20 // body of a configuration: as much as the decoder takes
 )
 
 // Options of a Server.
