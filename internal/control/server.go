@@ -59,7 +59,7 @@ const (
 	stopTimeout   = time.Second      // for requests under way when the server stops
 
 	maxHeaderBytes = 16 << 10
-	maxJSONBytes   = 64 << 10        // body of a JSON request
+	maxJSONBytes   = 64 << 10 // body of a JSON request
 	maxConfigBytes = 16 << 20 // body of a configuration: as much as the decoder takes
 )
 
