@@ -26,6 +26,7 @@ func Changes(old, new *Config) []string {
 	c.value("arp: probe", strconv.FormatBool(old.ARP.Probe), strconv.FormatBool(new.ARP.Probe))
 	c.value("arp: max_cache", strconv.Itoa(old.ARP.MaxCache), strconv.Itoa(new.ARP.MaxCache))
 	c.value("control: read_only", old.Control.ReadOnly, new.Control.ReadOnly)
+	c.rip(old.RIP, new.RIP)
 	return c
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"vrouterd/internal/packet"
 )
@@ -78,7 +79,8 @@ func TestTextThatMeansTheSameIsNoChange(t *testing.T) {
 // be told of it; a field that comes later is found here.
 func TestNoFieldIsForgotten(t *testing.T) {
 	silent := []string{"Pos", "Peer"}
-	base := mustParse(t, "name: r1\nports:\n  lan: {address: 10.1.0.1/24}\nroutes: [{to: default, via: 10.1.0.2}]\nneighbors: [{port: lan, address: 10.1.0.9, mac: 02:00:00:00:00:09}]\n")
+	base := mustParse(t, "name: r1\nports:\n  lan: {address: 10.1.0.1/24}\nroutes: [{to: default, via: 10.1.0.2}]\nneighbors: [{port: lan, address: 10.1.0.9, mac: 02:00:00:00:00:09}]\n"+
+		"rip: {keys: {k: {type: md5, keys: [{id: 1, secret: a}]}}, prefix_lists: {l: [{prefix: 10.0.0.0/8}]}, ports: {lan: {auth: k, offset_in: 1}}, redistribute: {static: {}}}\n")
 	check := func(what string, changed *Config, field reflect.Value) {
 		name := what
 		if field.Kind() == reflect.Struct && field.NumField() == 0 {
@@ -111,6 +113,24 @@ func TestNoFieldIsForgotten(t *testing.T) {
 	fields("Forwarding", &copied, reflect.ValueOf(&copied.Forwarding).Elem())
 	fields("ARP", &copied, reflect.ValueOf(&copied.ARP).Elem())
 	fields("Control", &copied, reflect.ValueOf(&copied.Control).Elem())
+	rip := *base.RIP
+	copied.RIP = &rip
+	rip.Ports, rip.Static = slices.Clone(rip.Ports), &RIPRedistribute{}
+	rip.Ports[0].OffsetIn = slices.Clone(rip.Ports[0].OffsetIn)
+	rip.Keys = []RIPKeyChain{rip.Keys[0]}
+	rip.Keys[0].Keys = slices.Clone(rip.Keys[0].Keys)
+	rip.PrefixLists = []PrefixList{rip.PrefixLists[0]}
+	rip.PrefixLists[0].Rules = slices.Clone(rip.PrefixLists[0].Rules)
+	fields("RIP", &copied, reflect.ValueOf(&rip).Elem())
+	fields("RIP.Timers", &copied, reflect.ValueOf(&rip.Timers).Elem())
+	fields("RIP.Static", &copied, reflect.ValueOf(rip.Static).Elem())
+	fields("RIP.DefaultRoute", &copied, reflect.ValueOf(&rip.DefaultRoute).Elem())
+	fields("RIPPort", &copied, reflect.ValueOf(&rip.Ports[0]).Elem())
+	fields("RIPOffset", &copied, reflect.ValueOf(&rip.Ports[0].OffsetIn[0]).Elem())
+	fields("RIPKeyChain", &copied, reflect.ValueOf(&rip.Keys[0]).Elem())
+	fields("RIPKey", &copied, reflect.ValueOf(&rip.Keys[0].Keys[0]).Elem())
+	fields("PrefixList", &copied, reflect.ValueOf(&rip.PrefixLists[0]).Elem())
+	fields("PrefixRule", &copied, reflect.ValueOf(&rip.PrefixLists[0].Rules[0]).Elem())
 	fields("Config", &copied, reflect.ValueOf(&copied).Elem())
 }
 
@@ -125,6 +145,25 @@ func disturb(v reflect.Value) bool {
 		return true
 	case *Host:
 		v.Set(reflect.ValueOf(&Host{Address: prefixes("10.1.0.77/24")}))
+		return true
+	case *RIP, *RIPRedistribute, *RIPKeyChain:
+		if v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+		} else {
+			v.SetZero()
+		}
+		return true
+	case *PrefixList:
+		v.Set(reflect.ValueOf(&PrefixList{Name: "other"}))
+		return true
+	case []RIPOffset:
+		v.Set(reflect.ValueOf([]RIPOffset{{Metric: 9}}))
+		return true
+	case time.Time:
+		v.Set(reflect.ValueOf(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)))
+		return true
+	case []RIPPort, []RIPKeyChain, []RIPKey, []PrefixList, []PrefixRule:
+		v.SetZero()
 		return true
 	}
 	switch v.Kind() {

@@ -18,6 +18,7 @@ type Config struct {
 	Forwarding Forwarding
 	ARP        ARP
 	Control    Control
+	RIP        *RIP // nil: the section is absent, and no RIP is spoken
 }
 
 // Kind of a port's device.

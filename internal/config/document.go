@@ -255,5 +255,14 @@ func withoutPlaces(c *Config) Config {
 	for i := range out.Neighbors {
 		out.Neighbors[i].Pos = Pos{}
 	}
+	if c.RIP != nil {
+		rip := *c.RIP
+		rip.Pos = Pos{}
+		rip.Ports = append([]RIPPort{}, rip.Ports...)
+		for i := range rip.Ports {
+			rip.Ports[i].Pos = Pos{}
+		}
+		out.RIP = &rip
+	}
 	return out
 }

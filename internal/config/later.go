@@ -5,7 +5,6 @@ package config
 // router without one. When a part is built, its line goes and a row in topKeys comes.
 func plannedKeys() []key[rawConfig] {
 	return []key[rawConfig]{
-		{name: "rip", planned: "RIP"},
 		{name: "nat", planned: "network address translation"},
 		{name: "forwards", planned: "port forwards"},
 		{name: "firewall", planned: "firewall"},

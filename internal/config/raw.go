@@ -23,6 +23,7 @@ type rawConfig struct {
 	forwarding rawForwarding
 	arp        rawARP
 	control    rawControl
+	rip        rawRIP
 }
 
 type rawPort struct {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -57,7 +58,7 @@ func schemaKeys(path string, s *jsonschema.Schema, into map[string]*jsonschema.S
 		schemaKeys(path, one, into)
 	}
 	schemaKeys(path, s.Items, into)
-	if s.AdditionalProperties != nil && len(s.AdditionalProperties.Properties) > 0 {
+	if s.AdditionalProperties != nil && (len(s.AdditionalProperties.Properties) > 0 || s.AdditionalProperties.Items != nil) {
 		schemaKeys(path+"*.", s.AdditionalProperties, into)
 	}
 }
@@ -79,11 +80,26 @@ icmp: {qqqqqqqq: 1}
 forwarding: {qqqqqqqq: 1}
 arp: {qqqqqqqq: 1}
 control: {qqqqqqqq: 1}
+rip:
+  qqqqqqqq: 1
+  timers: {qqqqqqqq: 1}
+  keys: {k: {qqqqqqqq: 1, keys: [{qqqqqqqq: 1}]}}
+  prefix_lists: {l: [{qqqqqqqq: 1}]}
+  ports: {p: {qqqqqqqq: 1, timers: {qqqqqqqq: 1}, offset_in: [{qqqqqqqq: 1}]}}
+  redistribute: {qqqqqqqq: 1, static: {qqqqqqqq: 1}}
+  default_route: {qqqqqqqq: 1}
 `))
-	paths := map[string]string{
-		"a configuration": "", "a port": "ports.*.", "a bridge": "ports.*.bridge.", "a host": "ports.*.host.", "a route": "routes.",
-		"a neighbour": "neighbors.", `the section "icmp"`: "icmp.", `the section "forwarding"`: "forwarding.",
-		`the section "arp"`: "arp.", `the section "control"`: "control.",
+	const port, redistribute = "rip.ports.*.", "rip.redistribute."
+	paths := map[string][]string{
+		"a configuration": {""}, "a port": {"ports.*."}, "a bridge": {"ports.*.bridge."}, "a host": {"ports.*.host."}, "a route": {"routes."},
+		"a neighbour": {"neighbors."}, `the section "icmp"`: {"icmp."}, `the section "forwarding"`: {"forwarding."},
+		`the section "arp"`: {"arp."}, `the section "control"`: {"control."},
+		`the section "rip"`: {"rip."}, "the timers": {"rip.timers."}, "a chain of keys": {"rip.keys.*."}, "a key": {"rip.keys.*.keys."},
+		"a port of RIP": {port}, "the timers of a port": {port + "timers."}, "an offset": {port + "offset_in.", port + "offset_out."},
+		"the redistribution": {redistribute}, "the redistribution of a protocol": {redistribute + "connected.", redistribute + "static."},
+		"the default route": {"rip.default_route."},
+		"a rule of a prefix list": {"rip.prefix_lists.*.", port + "filter_in.", port + "filter_out.", port + "offset_in.filter.", port + "offset_out.filter.",
+			redistribute + "connected.filter.", redistribute + "static.filter."},
 	}
 	known := make(map[string]bool)
 	for _, e := range err.(Errors) {
@@ -92,13 +108,15 @@ control: {qqqqqqqq: 1}
 			continue
 		}
 		what, list, found := strings.Cut(rest, "; known keys: ")
-		path, listed := paths[what]
+		places, listed := paths[what]
 		if !found || !listed {
 			t.Fatalf("unexpected message %q", e.Message)
 		}
 		delete(paths, what)
 		for _, name := range strings.Split(list, ", ") {
-			known[path+name] = true
+			for _, path := range places {
+				known[path+name] = true
+			}
 		}
 	}
 	if len(paths) > 0 {
@@ -172,7 +190,17 @@ func TestSchemaRefusesWhatTheDecoderRefuses(t *testing.T) {
 		"ports: {lan: {proxy_arp: 10.0.0.0/8}}", "ports: {lan: {host: {gateway: 10.0.0.1}}}", "ports: {lan: {comment: ''}}",
 		"routes: {}", "routes: [{via: 10.0.0.1}]", "routes: [{to: 10.0.0.0/8, type: reject}]", "routes: [{to: 10.0.0.0/8, distance: 256}]",
 		"neighbors: [{port: lan}]", "icmp: {rate: -1}", "arp: {reachable: 30}", "control: {read_only: no one}",
-		"forwarding: {class_e: 1}", "rip: {}",
+		"forwarding: {class_e: 1}", "nat: {}",
+		"rip: []", "rip: {version: 3}", "rip: {version: '2'}", "rip: {send: both}", "rip: {receive: v2_broadcast}", "rip: {distance: 255}", "rip: {max_paths: 0}",
+		"rip: {timers: {update: 30}}", "rip: {timers: {timeouts: 30s}}", "rip: {keys: []}", "rip: {keys: {k: {keys: [{id: 1, secret: a}]}}}",
+		"rip: {keys: {k: {type: md5}}}", "rip: {keys: {k: {type: md5, keys: []}}}", "rip: {keys: {k: {type: sha1, keys: [{id: 1, secret: a}]}}}",
+		"rip: {keys: {k: {type: md5, keys: [{id: 256, secret: a}]}}}", "rip: {keys: {k: {type: md5, keys: [{id: 1, secret: 5}]}}}",
+		"rip: {keys: {k: {type: md5, keys: [{id: 1}]}}}", "rip: {keys: {a b: {type: md5, keys: [{id: 1, secret: a}]}}}",
+		"rip: {prefix_lists: {l: []}}", "rip: {prefix_lists: {l: }}", "rip: {prefix_lists: {l: [{le: 32}]}}", "rip: {prefix_lists: {l: [{prefix: 10.0.0.0/8, le: 33}]}}",
+		"rip: {prefix_lists: {l: [{prefix: 10.0.0.0/8, action: allow}]}}",
+		"{ports: {lan: {address: 10.1.0.1/24}}, rip: {ports: {lan: {cost: 16}}}}", "{ports: {lan: {address: 10.1.0.1/24}}, rip: {ports: {lan: {offset_in: [{filter: a}]}}}}",
+		"{ports: {lan: {address: 10.1.0.1/24}}, rip: {ports: {lan: {timers: {garbage: 5s}}}}}",
+		"rip: {redistribute: {connected: }}", "rip: {redistribute: {static: {metric: 16}}}", "rip: {redistribute: {rip: {}}}", "rip: {default_route: {originate: always}}",
 	} {
 		if err := schema.Validate(asJSON(t, source)); err == nil {
 			t.Errorf("the schema accepts %s", source)
@@ -191,12 +219,16 @@ func TestDocumentationTellsOfEveryKey(t *testing.T) {
 	}
 	keys := make(map[string]*jsonschema.Schema)
 	schemaKeys("", resolved(t).Schema(), keys)
+	rulesOfFilters := regexp.MustCompile(`\.filter(?:_in|_out)?\.(.+)$`)
 	var names []string
 	for name := range keys {
 		names = append(names, name)
 	}
 	slices.Sort(names)
 	for _, name := range names {
+		if rule := rulesOfFilters.FindStringSubmatch(name); rule != nil {
+			name = "rip.prefix_lists.*." + rule[1] // told of once
+		}
 		shown := strings.Replace(name, "*", "NAME", 1)
 		if !strings.Contains(string(text), "`"+shown+"`") {
 			t.Errorf("docs/configuration.md does not tell of `%s`", shown)

@@ -86,7 +86,7 @@ func Run(ctx context.Context, opt Options) error {
 		return errors.Join(err, <-routerDone)
 	}
 
-	server, err := control.NewServer(control.Options{
+	server, err := listen(ctx, control.Options{
 		Path: filepath.Join(opt.SocketDir, c.Name+".sock"), Group: group,
 		ReadOnly: c.Control.ReadOnly, Backend: r, Log: opt.Log,
 	})
@@ -101,7 +101,8 @@ func Run(ctx context.Context, opt Options) error {
 	n := newNotifier()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Serve(ctx) })
-	g.Go(func() error { return sayReady(ctx, r, n, opt.Log.With("version", opt.Version, "file", opt.ConfigPath)) })
+	log := opt.Log.With("version", opt.Version, "file", opt.ConfigPath)
+	g.Go(func() error { return sayReady(ctx, r, n, log, patience) })
 	g.Go(func() error { return reloads(ctx, hup, r, n, opt) })
 	g.Go(func() error { return feed(ctx, r, n) })
 	err = g.Wait()
@@ -111,6 +112,27 @@ func Run(ctx context.Context, opt Options) error {
 		err = nil
 	}
 	return finish(err)
+}
+
+// goneWithin is how long a new run waits for the one before it to be gone: a killed process
+// holds its socket until the kernel has cleared it away.
+const goneWithin = time.Second
+
+// listen makes the control socket.
+func listen(ctx context.Context, o control.Options) (*control.Server, error) {
+	deadline := time.Now().Add(goneWithin)
+	for {
+		server, err := control.NewServer(o)
+		var other *control.RunningError
+		if !errors.As(err, &other) || time.Now().After(deadline) {
+			return server, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // load reads and validates the configuration file.
@@ -152,13 +174,26 @@ func tune(workers int) {
 	}
 }
 
+// patience is how often systemd is asked to wait on for ports that are not there yet; it
+// would end the daemon otherwise.
+const patience = 10 * time.Second
+
 // sayReady tells systemd, and the log, once packets forward.
-func sayReady(ctx context.Context, r *router.Router, n notifier, log *slog.Logger) error {
-	if err := r.WaitReady(ctx); err != nil {
-		return nil // stopped before
+func sayReady(ctx context.Context, r *router.Router, n notifier, log *slog.Logger, every time.Duration) error {
+	for {
+		soon, cancel := context.WithTimeout(ctx, every)
+		err := r.WaitReady(soon)
+		cancel()
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return nil // stopped before
+		}
+		n.send(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=waiting for ports that are not up", (3 * every).Microseconds()))
 	}
 	log.Info("ready")
-	if err := n.send("READY=1"); err != nil {
+	if err := n.send("READY=1\nSTATUS=every enabled port is up"); err != nil {
 		log.Warn("systemd does not listen", "error", err)
 	}
 	return nil

@@ -141,6 +141,7 @@ func (r *Router) apply(c *config.Config, waiting bool) (err error) {
 	if before.ARP != c.ARP {
 		r.arp.Configure(arp.Config{Reachable: c.ARP.Reachable, MaxNeighbors: c.ARP.MaxCache})
 	}
+	r.changeRIP(c)
 	r.tellReadOnly()
 	r.stack.SetAddresses(r.ownAddresses())
 	return nil
@@ -215,6 +216,7 @@ func (r *Router) changePort(p *portState, want *config.Port) {
 	if wasUp && p.up {
 		r.fwd.publish()
 		r.arpPortUp(p, time.Now())
+		r.ripPortUp(p, time.Now())
 	}
 }
 

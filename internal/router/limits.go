@@ -23,11 +23,10 @@ func (b *bucket) take(now time.Time, perSecond int) bool {
 	}
 	depth := float64(perSecond)
 	if b.at.IsZero() {
-		b.tokens = depth
-	} else if d := now.Sub(b.at); d > 0 {
-		b.tokens = min(depth, b.tokens+d.Seconds()*depth)
+		b.tokens, b.at = depth, now
+	} else if d := now.Sub(b.at); d > 0 { // two goroutines ask: their moments may cross
+		b.tokens, b.at = min(depth, b.tokens+d.Seconds()*depth), now
 	}
-	b.at = now
 	if b.tokens < 1 {
 		return false
 	}

@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"time"
 
 	"vrouterd/internal/packet"
 	"vrouterd/pkg/arp"
@@ -78,4 +79,7 @@ func (r *Router) addressState(a arp.Address) {
 	}
 	p.tentative[a.Addr] = tentative
 	r.claimAddresses(p)
+	if p.up {
+		r.ripPortUp(p, time.Now())
+	}
 }

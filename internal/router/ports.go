@@ -17,6 +17,7 @@ import (
 	"vrouterd/internal/rib"
 	"vrouterd/pkg/arp"
 	"vrouterd/pkg/dataplane"
+	"vrouterd/pkg/rip"
 )
 
 // Attacher makes ports' devices and tells what happens to them. Package port does it with
@@ -198,12 +199,14 @@ func (r *Router) reconsider(p *portState) {
 		r.claimAddresses(p)
 		r.rib.SetPort(uint32(p.id), true)
 		r.arpPortUp(p, now)
+		r.ripPortUp(p, now)
 		r.event("port_up", p.cfg.Name, "port "+p.cfg.Name+" is up", nil)
 		return
 	}
 	if p.cfg.Kind == config.TAP {
 		r.neighborActions(r.arp.Step(now, arp.PortDown{Port: arp.PortID(p.id)}))
 	}
+	r.ripStep(now, rip.PortDown{Port: rip.PortID(p.id)})
 	r.rib.SetPort(uint32(p.id), false)
 	word, why := p.state()
 	r.event("port_down", p.cfg.Name, "port "+p.cfg.Name+" is "+word+": "+why, map[string]string{"state": word})

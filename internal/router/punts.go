@@ -21,9 +21,13 @@ func (r *Router) punted(p *dataplane.Punt) {
 	case dataplane.PuntLocal:
 		r.local(now, p)
 	case dataplane.PuntBroadcast:
-		r.dp.CountDrop(dataplane.DropBroadcast)
+		if !r.ripReceive(now, p, p.Packet) {
+			r.dp.CountDrop(dataplane.DropBroadcast)
+		}
 	case dataplane.PuntMulticast:
-		r.dp.CountDrop(dataplane.DropMulticast)
+		if !r.ripReceive(now, p, p.Packet) {
+			r.dp.CountDrop(dataplane.DropMulticast)
+		}
 	case dataplane.PuntRouterAlert:
 		r.send.Forward(p) // nothing here asks for such packets yet: they go their way
 	case dataplane.PuntResolve:
@@ -48,7 +52,9 @@ func (r *Router) local(now time.Time, p *dataplane.Punt) {
 		}
 		ip = whole
 	}
-	r.stack.Deliver(ip)
+	if !r.ripReceive(now, p, ip) {
+		r.stack.Deliver(ip)
+	}
 }
 
 // expireFragments tells the sources of fragments that never made a whole packet

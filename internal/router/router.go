@@ -34,6 +34,7 @@ import (
 	"vrouterd/internal/rib"
 	"vrouterd/pkg/arp"
 	"vrouterd/pkg/dataplane"
+	"vrouterd/pkg/rip"
 )
 
 // Options of a router.
@@ -61,6 +62,7 @@ type Router struct {
 	fwd    *forwarding
 	rib    *rib.RIB
 	arp    *arp.Machine
+	rip    *rip.Machine // nil: not configured
 	stack  *hoststack.Stack
 	pieces *reassembly.Machine
 	limits *errorLimiter
@@ -205,6 +207,7 @@ func (r *Router) requeue() { r.dp.Ring() }
 func (r *Router) tick() {
 	now := time.Now()
 	r.neighborActions(r.arp.Step(now, arp.Tick{}))
+	r.ripStep(now, rip.Tick{})
 	r.expireFragments(now)
 	r.retryPorts(now)
 	r.confirmDue(now)
@@ -212,19 +215,27 @@ func (r *Router) tick() {
 
 // settle makes the step's changes visible and arms the timer.
 func (r *Router) settle() {
-	// What waits for a publication may itself change something.
-	for range 8 {
-		r.fwd.routesChanged(r.rib.Changes())
+	// What is published may itself change something: a packet that waited meets the next
+	// unknown neighbour, a route of another source makes RIP withdraw its own.
+	for range 16 {
+		changes := r.rib.Changes()
+		r.fwd.routesChanged(changes)
+		if r.rip != nil {
+			now := time.Now()
+			for _, c := range changes {
+				r.redistribute(now, c)
+			}
+		}
 		if err := r.fwd.publish(); err != nil {
 			r.log.Error("the FIB refused a change", "error", err)
-		}
-		if len(r.later) == 0 {
-			break
 		}
 		later := r.later
 		r.later = nil
 		for _, f := range later {
 			f()
+		}
+		if len(changes) == 0 && len(later) == 0 {
+			break
 		}
 	}
 	r.noteReadiness()
@@ -241,6 +252,9 @@ func (r *Router) arm() {
 	}
 	earlier(r.arp.Next())
 	earlier(r.pieces.Next())
+	if r.rip != nil {
+		earlier(r.rip.Next())
+	}
 	for _, p := range r.ports {
 		earlier(p.retryAt)
 	}
@@ -255,6 +269,7 @@ func (r *Router) arm() {
 
 // shutdown closes every port and leaves nothing behind.
 func (r *Router) shutdown() {
+	r.stopRIP(time.Now())
 	for _, p := range r.ports {
 		r.neighborActions(r.arp.Step(time.Now(), arp.PortDown{Port: arp.PortID(p.id)}))
 	}

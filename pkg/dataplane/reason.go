@@ -40,6 +40,7 @@ const (
 	DropFragmentOffset
 	DropNeighborUnknown
 	DropNoReassembly
+	DropLocalUDP
 
 	DropPuntQueue
 	DropTxPortDown
@@ -82,6 +83,7 @@ var dropText = [NumDropReasons]struct{ name, sentence string }{
 	DropFragmentOffset:      {"fragment_offset", "a fragment that reaches beyond octet 65535, and had to be fragmented further"},
 	DropNeighborUnknown:     {"neighbor_unknown", "the next hop did not answer ARP; answered with host unreachable"},
 	DropNoReassembly:        {"reassembly", "a fragment addressed to the router never became a whole packet"},
+	DropLocalUDP:            {"local_udp", "a UDP datagram to a protocol of the router has a wrong length or checksum"},
 	DropPuntQueue:           {"punt_queue", "the queue to the control plane was full"},
 	DropTxPortDown:          {"tx_port_down", "the egress port is down"},
 	DropTxQueue:             {"tx_queue", "the egress port's queue was full"},

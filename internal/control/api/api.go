@@ -265,12 +265,20 @@ type Backend interface {
 	// reader is slow are told of in an event of kind "events_lost".
 	Events(ctx context.Context) (past []Event, next <-chan Event)
 
+	// The tables of RIP are empty where the configuration has no section rip.
+	RIPRoutes() []RIPRoute
+	RIPNeighbors() []RIPNeighbor
+	RIPPorts() []RIPPort
+
 	SetPort(peer Peer, name string, up bool) error
 	AddRoute(peer Peer, r RouteSpec) error
 	DeleteRoute(peer Peer, r RouteSpec) error
 	AddNeighbor(peer Peer, n NeighborSpec) error
 	DeleteNeighbor(peer Peer, n NeighborSpec) error
 	FlushNeighbors(port string) (int, error) // "": all ports; how many went
+	// RIPClear forgets learned paths and asks for them anew; how many went. Conflict: RIP is
+	// not configured; not_found: no such neighbour, or no such port of RIP.
+	RIPClear(peer Peer, what RIPClear) (int, error)
 
 	ConfigText() string // the running configuration as YAML
 	ConfigCheck(source string) error

@@ -29,6 +29,10 @@ type Fake struct {
 	revisions []api.Revision
 	readers   map[*reader]bool
 
+	ripRoutes    []api.RIPRoute
+	ripNeighbors []api.RIPNeighbor
+	ripPorts     []api.RIPPort
+
 	Packets  []byte // what a capture streams: pcapng
 	EventsIn int    // events that a slow reader may have waiting; 0: 64
 	Empty    bool   // every table is nil
@@ -81,6 +85,7 @@ func New(name string) *Fake {
 		{Sequence: 2, Time: started.Add(time.Second), Kind: "port_up", Subject: "lan", Message: "Port lan is up."},
 		{Sequence: 3, Time: started.Add(time.Minute), Kind: "port_down", Subject: "wan", Message: "Port wan is down: its device is gone."},
 	}
+	f.ripRoutes, f.ripNeighbors, f.ripPorts = ripRoutes(), ripNeighbors(), ripPorts()
 	f.revisions = []api.Revision{
 		{Number: 1, Time: started, Author: "startup", Summary: "the configuration file"},
 		{Number: 2, Time: started.Add(time.Hour), Author: "ann", Summary: "1 route added"},
