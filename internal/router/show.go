@@ -29,7 +29,7 @@ func (r *Router) Status() (s api.Status) {
 			Name: r.config.Name, Version: r.opt.Version, PID: os.Getpid(),
 			Started: r.started, UptimeSeconds: time.Since(r.started).Seconds(), Ready: r.ready(),
 			Ports: len(r.ports), Routes: r.rib.Len(), FIBRoutes: r.dp.FIB().Len(), FIBBytes: r.dp.FIB().Bytes(),
-			Workers: r.dp.Workers(), ConfigFile: r.opt.ConfigPath,
+			Workers: r.dp.Workers(), ConfigFile: r.opt.ConfigPath, Unsaved: r.text != r.saved,
 			MemoryBytes: residentBytes(),
 		}
 		s.Neighbors = len(r.arp.Neighbors(time.Now()))
