@@ -48,10 +48,9 @@ var ErrClosed = errors.New("the host stack is closed")
 type Options struct {
 	MTU int // octets of the largest packet given to Output, 68 to 65535; 0: 1500
 	// Output takes a packet to be routed and sent. It is called from one goroutine;
-	// the slice is only valid during the call.
-	Output   func(ip []byte)
-	ICMPRate int          // ICMP errors a second; 0: no limit
-	Log      *slog.Logger // nil: silent
+	// the slice is only valid during the call. It sees ICMP errors without a limit.
+	Output func(ip []byte)
+	Log    *slog.Logger // nil: silent
 }
 
 // Stats counts packets. Every one that Deliver takes is in exactly one of the first five.
@@ -134,7 +133,7 @@ func New(o Options) (*Stack, error) {
 	s.own.Store(&own{})
 	s.probes.init()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	if err := s.configure(o.ICMPRate); err != nil {
+	if err := s.configure(); err != nil {
 		s.net.Destroy()
 		return nil, err
 	}
@@ -142,13 +141,8 @@ func New(o Options) (*Stack, error) {
 	return s, nil
 }
 
-func (s *Stack) configure(icmpRate int) error {
-	if icmpRate > 0 {
-		s.net.SetICMPLimit(rate.Limit(icmpRate))
-		s.net.SetICMPBurst(max(1, icmpRate/20))
-	} else {
-		s.net.SetICMPLimit(rate.Inf)
-	}
+func (s *Stack) configure() error {
+	s.net.SetICMPLimit(rate.Inf) // whoever has Output limits what the whole router sends
 	sack := tcpip.TCPSACKEnabled(true)
 	moderate := tcpip.TCPModerateReceiveBufferOption(true)
 	for _, option := range []tcpip.SettableTransportProtocolOption{

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -234,32 +233,6 @@ func TestDatagramsReachAListener(t *testing.T) {
 	n, from, err := l.ReadFrom(buf)
 	if err != nil || string(buf[:n]) != "question" || !strings.HasPrefix(from.String(), "10.0.0.1:") {
 		t.Errorf("it received %q from %v, %v", buf[:n], from, err)
-	}
-}
-
-func TestICMPErrorsAreLimited(t *testing.T) {
-	var mu sync.Mutex
-	errors := 0
-	s, err := New(Options{ICMPRate: 1, Output: func(ip []byte) {
-		mu.Lock()
-		defer mu.Unlock()
-		if packet.IPv4(ip).Payload()[0] == packet.ICMPUnreachable {
-			errors++
-		}
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	s.SetAddresses([]netip.Prefix{netip.PrefixFrom(here, 24)})
-	for range 50 {
-		s.Deliver(ipv4Packet("10.0.0.9", "10.0.0.1", 253, nil))
-	}
-	s.Close()
-	mu.Lock()
-	defer mu.Unlock()
-	if errors > 10 {
-		t.Errorf("%d errors were sent for 50 packets at a limit of 1 a second", errors)
 	}
 }
 

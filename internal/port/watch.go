@@ -281,6 +281,11 @@ func (s *watchedSpace) state(about *watched) (State, error) {
 			return State{}, err
 		}
 	}
+	if bridge == nil {
+		if _, err := s.ns.handle.LinkByName(about.bridge); missing(err) {
+			return down("bridge %s in %s was deleted: have it made anew with `vrctl port up %s`", about.bridge, about.label, about.port)
+		}
+	}
 	if bridge == nil || bridge.Attrs().Name != about.bridge {
 		return down("device %s in %s is no longer in bridge %s: put it back with `%s link set %s master %s`",
 			about.device, about.label, about.bridge, about.command(), about.device, about.bridge)

@@ -112,8 +112,12 @@ func (r *Router) apply(c *config.Config, waiting bool) (err error) {
 		}
 	}
 	for i := range c.Ports { // first: an address may move to another port
-		if p := r.ports[c.Ports[i].Name]; p != nil {
-			r.releaseAddresses(p, c.Ports[i].Address)
+		if p, want := r.ports[c.Ports[i].Name], &c.Ports[i]; p != nil {
+			keep := want.Address
+			if p.cfg.Kind != want.Kind {
+				keep = nil // what belongs to an address differs
+			}
+			r.releaseAddresses(p, keep)
 		}
 	}
 	for i := range c.Ports {

@@ -348,3 +348,111 @@ func TestAddressesThatComeAndGoLeaveTheOthersAlone(t *testing.T) {
 		t.Errorf("the FIB does not come back:\n%s\nbefore:\n%s", after, before)
 	}
 }
+
+func TestAPortThatIsDownIsPutRightWhenAskedFor(t *testing.T) {
+	for name, ask := range map[string]func(*lab) error{
+		"port up": func(l *lab) error { return l.SetPort(tester, "lan2", true) },
+		"reload":  func(l *lab) error { _, err := l.Reload(two); return err },
+		"apply":   func(l *lab) error { _, err := l.ConfigApply(tester, two, 0); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := twoHosts()
+			l := run(t, w, two)
+			healed := 0
+			w.set(func() {
+				w.hinder = func(_, to port.Spec) error {
+					if to.Name == "lan2" {
+						healed++
+					}
+					return nil
+				}
+			})
+			w.tell("lan2", port.State{Word: "down", Reason: "bridge br0 was deleted"})
+			eventually(t, "the port is down", func() bool { return !l.port("lan2").Up })
+			if err := l.AddRoute(tester, api.RouteSpec{To: "10.9.0.0/16", Via: []string{"10.1.0.2"}}); err != nil {
+				t.Fatal(err)
+			}
+			if healed != 0 {
+				t.Error("a change of something else touched the device")
+			}
+			if err := ask(l); err != nil {
+				t.Fatal(err)
+			}
+			if healed != 1 {
+				t.Errorf("the device was put right %d times", healed)
+			}
+		})
+	}
+}
+
+func TestAnUpdateThatFailsIsTakenBackOnAllPorts(t *testing.T) {
+	w := twoHosts()
+	l := run(t, w, two)
+	w.set(func() {
+		w.hinder = func(_, to port.Spec) error {
+			if to.Name == "lan2" && to.MTU == 1400 {
+				return errors.New("the device refuses")
+			}
+			return nil
+		}
+	})
+	_, err := l.ConfigApply(tester, strings.ReplaceAll(two, "24}", "24, mtu: 1400}"), 0)
+	expectError(t, err, api.Failed, "the device refuses")
+	if a, b := w.end("lan1").spec.MTU, w.end("lan2").spec.MTU; a != 1500 || b != 1500 {
+		t.Errorf("the devices are left at %d and %d", a, b)
+	}
+	l.pings(l.host("lan1"), "10.2.0.2")
+}
+
+func TestAPortMayChangeItsKind(t *testing.T) {
+	w := twoHosts()
+	l := run(t, w, two)
+	l.pings(l.host("lan1"), "10.2.0.2")
+	before := l.fibText()
+	tun := strings.Replace(two, "lan2: {", "lan2: {kind: tun, ", 1)
+	l.apply(tun)
+	l.pings(l.host("lan1"), "10.2.0.2")
+	l.pings(l.host("lan2"), "10.1.0.2")
+	if got, _ := l.Route("10.2.0.255"); got.Action == "deliver" {
+		t.Errorf("a point-to-point port has no broadcast address: %+v", got)
+	}
+	l.apply(two)
+	l.pings(l.host("lan1"), "10.2.0.2")
+	if after := l.fibText(); after != before {
+		t.Errorf("the FIB does not come back:\n%s\nbefore:\n%s", after, before)
+	}
+}
+
+func TestAReloadTakesTheDecisionOnAnUnconfirmedChange(t *testing.T) {
+	l := run(t, twoHosts(), two)
+	if _, err := l.ConfigApply(tester, two+"routes: [{to: default, via: 10.1.0.2}]\n", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	// A reload that is refused decides nothing.
+	if _, err := l.Reload("name: r1\nprots: {}\n"); err == nil {
+		t.Fatal("it was not refused")
+	}
+	if !l.Status().Unconfirmed {
+		t.Error("a refused reload confirmed a change")
+	}
+	if _, err := l.Reload(two); err != nil {
+		t.Fatal(err)
+	}
+	if l.Status().Unconfirmed || l.ConfigText() != two {
+		t.Errorf("the file was to be in force:\n%s", l.ConfigText())
+	}
+}
+
+func TestPortsWhoseDevicesCannotBeReadAreTriedAgain(t *testing.T) {
+	w := twoHosts()
+	bad := true
+	l := run(t, w, two)
+	w.set(func() {
+		w.spoil = func(name string) bool { return bad && name == "lan2" }
+	})
+	l.apply(strings.Replace(two, "lan2: {", "lan2: {device: x, ", 1))
+	eventually(t, "the port is missing", func() bool { return l.port("lan2").State == "missing" })
+	w.set(func() { bad = false })
+	eventually(t, "the port is up", func() bool { return l.port("lan2").Up })
+	l.pings(l.host("lan1"), "10.2.0.2")
+}

@@ -32,15 +32,15 @@ func (r *Router) Capture(ctx context.Context, q api.CaptureRequest, w api.FlushW
 	if err != nil {
 		return usage(err)
 	}
+	if err := r.setTap(tap, true); err != nil {
+		return err
+	}
+	defer r.setTap(tap, false)
 	out, err := capture.NewWriter(w, capture.Section{Hardware: runtime.GOARCH, OS: runtime.GOOS, App: "vrouterd " + r.opt.Version}, nil)
 	if err != nil {
 		return err
 	}
 	w.Flush() // the reader sees that the capture is on
-	if err := r.setTap(tap, true); err != nil {
-		return err
-	}
-	defer r.setTap(tap, false)
 
 	c := &capturing{r: r, out: out, names: names, interfaces: map[dataplane.PortID]int{}}
 	for n := 0; q.Count == 0 || n < q.Count; {

@@ -76,7 +76,11 @@ func (r *Router) ConfigApply(peer api.Peer, source string, confirm time.Duration
 	if confirm < 0 {
 		return result, &api.Error{Code: api.Usage, Message: "the time to confirm is negative; give a duration like 60s"}
 	}
-	stopped := r.do(func() { result, err = r.replace(peer.Name, source, confirm, false) })
+	stopped := r.do(func() {
+		if result, err = r.replace(peer.Name, source, confirm, false); err == nil {
+			r.heal(r.inOrder()...)
+		}
+	})
 	return result, errors.Join(stopped, err)
 }
 
@@ -85,6 +89,7 @@ func (r *Router) Reload(source string) (result api.ApplyResult, err error) {
 	stopped := r.do(func() {
 		if result, err = r.replace("SIGHUP", source, 0, false); err == nil {
 			r.saved = source
+			r.heal(r.inOrder()...)
 		}
 	})
 	return result, errors.Join(stopped, err)
@@ -252,13 +257,21 @@ func (r *Router) edit(peer api.Peer, f func(*config.Document) error) (err error)
 	return errors.Join(stopped, err)
 }
 
-// SetPort enables or disables a port.
+// SetPort enables or disables a port. One that is enabled but down is put right.
 func (r *Router) SetPort(peer api.Peer, name string, up bool) error {
-	return r.edit(peer, func(d *config.Document) error {
+	err := r.edit(peer, func(d *config.Document) error {
 		if r.ports[name] == nil {
 			return &api.Error{Code: api.NotFound, Message: fmt.Sprintf("there is no port %q; the ports are %s", name, r.portNames())}
 		}
 		return d.SetPortEnabled(name, up)
+	})
+	if err != nil || !up {
+		return err
+	}
+	return r.do(func() {
+		if p := r.ports[name]; p != nil {
+			r.heal(p)
+		}
 	})
 }
 

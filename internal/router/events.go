@@ -14,8 +14,8 @@ const (
 	subscriberEvents = 256
 )
 
-// eventLog keeps the last events and hands new ones to whoever listens. It is the
-// one part of the package that other goroutines may call.
+// eventLog keeps the last events and hands new ones to whoever listens. Any goroutine
+// may call it.
 type eventLog struct {
 	mu          sync.Mutex
 	kept        []api.Event // a ring once it is full

@@ -31,6 +31,7 @@ type forwarding struct {
 	watched     map[neighborKey]bool            // stale: their next use is reported
 	held        map[netip.Prefix]fib.Value      // what the FIB holds
 	recheck     bool                            // routes changed: neighbours may have become or ceased to be on-link
+	rekind      bool                            // a port became or ceased to be Ethernet: routes through it differ
 	classE      bool
 	sourceRoute bool
 	taps        []*dataplane.Tap
@@ -86,6 +87,7 @@ func (f *forwarding) setPort(id dataplane.PortID, p dataplane.Port) {
 	for int(id) >= len(f.ports) {
 		f.ports = append(f.ports, dataplane.Port{})
 	}
+	f.rekind = f.rekind || f.ports[id].Ethernet != p.Ethernet
 	f.ports[id] = p
 	f.dirty = true
 }
@@ -277,6 +279,12 @@ func (f *forwarding) release(v fib.Value) {
 // package dataplane: tables first, then the FIB that names what is in them; a number
 // is used again only when the FIB has let go of it and every worker has moved on.
 func (f *forwarding) publish() error {
+	if f.rekind {
+		f.rekind = false
+		for p := range f.best.All() {
+			f.refresh(p)
+		}
+	}
 	if f.recheck {
 		f.recheck = false
 		for k := range f.neighbors {

@@ -29,16 +29,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // wires is an attacher whose devices are socket pairs, with a simulated host at the far end
 // of those that a test wants one at.
 type wires struct {
-	mu         sync.Mutex
-	hosts      map[string]simhost.Options // by port: what is plugged in when the port opens
-	ends       map[string]*wire           // open ones, by port
-	opens      []string
-	refuse     func(port.Spec) error         // Open fails with it
-	hinder     func(was, to port.Spec) error // Update fails with it
-	vnet       bool
-	foreign    bool
-	closedWith int
-	events     chan port.Event
+	mu      sync.Mutex
+	hosts   map[string]simhost.Options // by port: what is plugged in when the port opens
+	ends    map[string]*wire           // open ones, by port
+	opens   []string
+	refuse  func(port.Spec) error         // Open fails with it
+	hinder  func(was, to port.Spec) error // Update fails with it
+	spoil   func(name string) bool        // the descriptor is one that cannot be watched
+	vnet    bool
+	foreign bool
+	events  chan port.Event
 }
 
 // wire is one open device.
@@ -49,6 +49,7 @@ type wire struct {
 	far   int           // the other end, when no host has it
 	host  *simhost.Host // nil: none
 	calls []bool        // of SetCarrier
+	bad   bool          // FD is none
 }
 
 func newWires() *wires {
@@ -79,7 +80,7 @@ func (w *wires) Open(s port.Spec) (Device, error) {
 	for _, fd := range []int{near, far} { // room for bursts, as a TAP's queue has
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20)
 	}
-	d := &wire{w: w, fd: near, spec: s, far: far}
+	d := &wire{w: w, fd: near, spec: s, far: far, bad: w.spoil != nil && w.spoil(s.Name)}
 	if o, ok := w.hosts[s.Name]; ok {
 		o.VnetHdr, o.TUN = w.vnet, s.TUN
 		if d.host, err = simhost.New(far, o); err != nil {
@@ -132,7 +133,13 @@ func (w *wires) set(f func()) {
 	f()
 }
 
-func (d *wire) FD() int        { return d.fd }
+func (d *wire) FD() int {
+	if d.bad {
+		return 1 << 20
+	}
+	return d.fd
+}
+
 func (d *wire) VnetHdr() bool  { return d.w.vnet }
 func (d *wire) Attached() bool { return d.w.foreign }
 

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"sync"
 	"time"
 
 	"vrouterd/internal/packet"
@@ -36,20 +37,49 @@ func (b *bucket) take(now time.Time, perSecond int) bool {
 
 // errorLimiter holds ICMP errors to so many a second, in all and to one address
 // (RFC 1812 section 4.3.2.8). The limit for one address comes first, so that one
-// noisy host cannot use up what all share.
+// noisy host cannot use up what all share. The control goroutine and that of the host
+// stack share it, so it has a lock.
 type errorLimiter struct {
+	mu                   sync.Mutex
 	rate, perDestination int // a second; 0: no limit
 	all                  bucket
 	rest                 bucket // shared by the addresses that find no room
 	each                 map[packet.Addr]*bucket
+	sent, held           uint64
 }
 
 func newErrorLimiter() *errorLimiter { return &errorLimiter{each: map[packet.Addr]*bucket{}} }
 
-func (l *errorLimiter) set(rate, perDestination int) { l.rate, l.perDestination = rate, perDestination }
+func (l *errorLimiter) set(rate, perDestination int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rate, l.perDestination = rate, perDestination
+}
 
+// allow counts an error as sent, or as held back.
 func (l *errorLimiter) allow(now time.Time, to packet.Addr) bool {
-	return l.of(now, to).take(now, l.perDestination) && l.all.take(now, l.rate)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.of(now, to).take(now, l.perDestination) && l.all.take(now, l.rate) {
+		l.sent++
+		return true
+	}
+	l.held++
+	return false
+}
+
+// refuse counts an error that is held back whatever the limits are.
+func (l *errorLimiter) refuse() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held++
+}
+
+// counts are the errors sent and held back.
+func (l *errorLimiter) counts() (sent, held uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sent, l.held
 }
 
 // of is the bucket of an address. When there is no room for another, those that have been

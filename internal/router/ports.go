@@ -2,6 +2,7 @@ package router
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"runtime"
@@ -128,7 +129,8 @@ func (r *Router) plugIn(p *portState, dev Device) {
 	r.showPort(p)
 	r.fwd.publish() // the worker must find the port before it may read
 	if err := r.dp.Start(p.id, p.at); err != nil {
-		r.log.Error("cannot read port", "port", p.cfg.Name, "error", err)
+		r.lostDevice(p, fmt.Errorf("it cannot be read: %w", err))
+		return
 	}
 	if err := r.opt.Attach.Watch(p.cfg.Name, dev); err != nil {
 		r.log.Warn("cannot watch port; a change of its link goes unseen", "port", p.cfg.Name, "error", err)
@@ -373,6 +375,20 @@ func (r *Router) portEvent(e port.Event) {
 		}
 	}
 	r.reconsider(p)
+}
+
+// heal puts back what someone has taken from the devices of ports that should be up,
+// such as their bridge. It is for when the operator asks to have things as configured;
+// what the host sets down otherwise is its own affair.
+func (r *Router) heal(ports ...*portState) {
+	for _, p := range ports {
+		if p.dev == nil || p.link.Up || !p.cfg.Enabled {
+			continue
+		}
+		if _, err := p.dev.Update(specOf(r.config.Name, &p.cfg)); err != nil {
+			r.log.Warn("port stays down", "port", p.cfg.Name, "error", err)
+		}
+	}
 }
 
 // portFailed is what a worker says of a device that it could not read.

@@ -57,35 +57,57 @@ func (r *Router) local(now time.Time, p *dataplane.Punt) {
 	}
 }
 
-// reassemblyTimedOut tells a source that its fragments never made a whole packet
-// (RFC 792; RFC 1122 section 3.3.2). first is the first fragment, where it came.
-func (r *Router) reassemblyTimedOut(first []byte) {
-	if first == nil {
-		return
+// expireFragments tells the sources of fragments that never made a whole packet
+// (RFC 792; RFC 1122 section 3.3.2), as far as their first fragment has come.
+func (r *Router) expireFragments(now time.Time) {
+	for _, first := range r.pieces.Expire(now) {
+		r.send.Return(&dataplane.Punt{Packet: first, Own: true}, dataplane.DropNoReassembly,
+			packet.ICMPTimeExceeded, packet.ICMPReassembly)
 	}
-	r.send.Return(&dataplane.Punt{Packet: first, Own: true}, dataplane.DropNoReassembly,
-		packet.ICMPTimeExceeded, packet.ICMPReassembly)
 }
 
 // sendError sends the ICMP error that the dataplane asked for, within the limits.
 func (r *Router) sendError(now time.Time, p *dataplane.Punt) {
-	to := packet.IPv4(p.Packet).Src()
-	if !r.limits.allow(now, to) {
-		r.errorsTx[1]++
-		return
-	}
-	src, ok := r.sourceTowards(p.Port, to)
+	src, ok := r.errorSource(p)
 	if !ok {
-		r.errorsTx[1]++
+		r.limits.refuse()
 		return
 	}
-	r.errorsTx[0]++
-	r.send.Output(dataplane.ICMPError(p, src))
+	if r.limits.allow(now, packet.IPv4(p.Packet).Src()) {
+		r.send.Output(dataplane.ICMPError(p, src))
+	}
 }
 
-// sourceTowards chooses the address that an ICMP error bears (RFC 1812 section
-// 4.3.2.4): one of the port that the packet came in by, that of the source's own
-// network first; any of the router's when the port has none.
+// hostOutput sends what the host stack makes. Its ICMP errors, such as those about closed
+// ports, are held to the limits of all others. It runs on the host stack's goroutine.
+func (r *Router) hostOutput(out dataplane.Injector) func([]byte) {
+	return func(b []byte) {
+		ip := packet.IPv4(b)
+		if ip.Protocol() == packet.ProtoICMP && ip.FragmentOffset() == 0 && len(ip.Payload()) >= packet.ICMPLen &&
+			packet.ICMP(ip.Payload()).IsError() && !r.limits.allow(time.Now(), ip.Dst()) {
+			return
+		}
+		out.Output(b)
+	}
+}
+
+// errorSource chooses the address that an ICMP error bears. Fragments that were never whole
+// had come to the end of their way: the error is from there.
+func (r *Router) errorSource(p *dataplane.Punt) (packet.Addr, bool) {
+	quoted := packet.IPv4(p.Packet)
+	if p.Drop == dataplane.DropNoReassembly {
+		for _, a := range r.ownAddresses() {
+			if a.Addr() == quoted.Dst().Netip() {
+				return quoted.Dst(), true
+			}
+		}
+	}
+	return r.sourceTowards(p.Port, quoted.Src())
+}
+
+// sourceTowards is an address for what goes back by the port that a packet came in by
+// (RFC 1812 section 4.3.2.4): one of the port's, that of the receiver's own network
+// first; any of the router's when the port has none.
 func (r *Router) sourceTowards(in dataplane.PortID, to packet.Addr) (packet.Addr, bool) {
 	if p := r.byID[in]; p != nil {
 		addresses := p.usable()

@@ -20,9 +20,6 @@ import (
 	"vrouterd/pkg/rip"
 )
 
-// ripRuns reports that the configuration asks for RIP.
-func (r *Router) ripRuns() bool { return r.rip != nil }
-
 // changeRIP starts, changes or stops the RIP machine.
 func (r *Router) changeRIP(c *config.Config) {
 	now := time.Now()
@@ -245,16 +242,17 @@ func (p *portState) isBroadcast(a packet.Addr) bool {
 }
 
 func (r *Router) ripRouteEvent(e *rip.RouteEvent) {
-	from := "this router"
+	who := ""
 	if e.From != 0 {
-		from = fmt.Sprintf("%v on %s", e.From, r.portName(uint32(e.Port)))
+		who = fmt.Sprintf(" from %v on %s", e.From, r.portName(uint32(e.Port)))
 	}
-	message := fmt.Sprintf("rip: %v %v from %s, metric %d", e.Prefix, e.Change, from, e.Metric)
+	metric := fmt.Sprint(e.Metric)
 	if e.OldMetric != 0 && e.OldMetric != e.Metric {
-		message = fmt.Sprintf("rip: %v %v from %s, metric %d -> %d", e.Prefix, e.Change, from, e.OldMetric, e.Metric)
+		metric = fmt.Sprintf("%d -> %d", e.OldMetric, e.Metric)
 	}
+	message := fmt.Sprintf("rip: %v %v%s, metric %s", e.Prefix, e.Change, who, metric)
 	r.note("rip_route_"+e.Change.String(), e.Prefix.String(), message, map[string]string{
-		"prefix": e.Prefix.String(), "port": r.portName(uint32(e.Port)), "from": e.From.String(), "metric": fmt.Sprint(e.Metric),
+		"prefix": e.Prefix.String(), "metric": fmt.Sprint(e.Metric),
 	})
 }
 

@@ -6,7 +6,8 @@
 //	link events ---+    (machines, RIB, config)   +--> events, answers
 //	one timer -----+
 //
-// Nothing in here is shared, so nothing is locked. Whoever wants something of the
+// Nothing in here is shared, so nothing is locked, but for the event log and the limits
+// of ICMP errors, which say so. Whoever wants something of the
 // router from another goroutine sends a function to it ([Router.do]) and waits.
 // After every step [Router.settle] brings the dataplane up to date, in one publication
 // for all that the step has changed, and sets the timer to the earliest deadline of all
@@ -56,20 +57,19 @@ type Router struct {
 	requests chan func()
 	stopped  chan struct{} // closed when the loop has ended
 
-	dp       *dataplane.Dataplane
-	send     dataplane.Injector // the control goroutine's
-	fwd      *forwarding
-	rib      *rib.RIB
-	arp      *arp.Machine
-	rip      *rip.Machine // nil: not configured
-	stack    *hoststack.Stack
-	pieces   *reassembly.Machine
-	limits   *errorLimiter
-	ports    map[string]*portState
-	byID     map[dataplane.PortID]*portState
-	events   *eventLog
-	later    []func() // what has to wait for the tables to be published
-	errorsTx [2]uint64
+	dp     *dataplane.Dataplane
+	send   dataplane.Injector // the control goroutine's
+	fwd    *forwarding
+	rib    *rib.RIB
+	arp    *arp.Machine
+	rip    *rip.Machine // nil: not configured
+	stack  *hoststack.Stack
+	pieces *reassembly.Machine
+	limits *errorLimiter
+	ports  map[string]*portState
+	byID   map[dataplane.PortID]*portState
+	events *eventLog
+	later  []func() // what has to wait for the tables to be published
 
 	config   *config.Config
 	text     string           // what config was read from
@@ -136,7 +136,7 @@ func New(opt Options) (*Router, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.stack, err = hoststack.New(hoststack.Options{MTU: port.MaxMTU, Output: out.Output, Log: opt.Log})
+	r.stack, err = hoststack.New(hoststack.Options{MTU: port.MaxMTU, Output: r.hostOutput(out), Log: opt.Log})
 	if err != nil {
 		return nil, fmt.Errorf("start the host stack: %w", err)
 	}
@@ -146,11 +146,11 @@ func New(opt Options) (*Router, error) {
 // errStopped is the answer to whoever asks a router that has ended.
 var errStopped = errors.New("the router is stopping")
 
-// do runs f on the control goroutine and waits for it.
+// do runs f on the control goroutine and waits until what it has changed is in force.
 func (r *Router) do(f func()) error {
 	done := make(chan struct{})
 	select {
-	case r.requests <- func() { f(); close(done) }:
+	case r.requests <- func() { f(); r.settle(); close(done) }:
 	case <-r.stopped:
 		return errStopped
 	}
@@ -208,9 +208,7 @@ func (r *Router) tick() {
 	now := time.Now()
 	r.neighborActions(r.arp.Step(now, arp.Tick{}))
 	r.ripStep(now, rip.Tick{})
-	for _, first := range r.pieces.Expire(now) {
-		r.reassemblyTimedOut(first)
-	}
+	r.expireFragments(now)
 	r.retryPorts(now)
 	r.confirmDue(now)
 }
@@ -276,6 +274,7 @@ func (r *Router) shutdown() {
 		r.neighborActions(r.arp.Step(time.Now(), arp.PortDown{Port: arp.PortID(p.id)}))
 	}
 	r.dp.Close()
+	r.stack.Close() // before the devices: it writes to them, and their descriptors may soon be others'
 	for _, p := range r.ports {
 		if p.dev != nil {
 			if err := p.dev.Close(); err != nil {
@@ -283,7 +282,6 @@ func (r *Router) shutdown() {
 			}
 		}
 	}
-	r.stack.Close()
 	r.events.close()
 }
 

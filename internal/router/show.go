@@ -316,8 +316,9 @@ func (r *Router) Counters() (rows []api.Counter) {
 		}
 		add("punts_waiting", "packets in the queues to the control plane now", uint64(c.PuntsWaiting))
 		add("punts_waiting_max", "the deepest that one of these queues has been", uint64(c.PuntsWaitedMax))
-		add("icmp_errors_sent", "ICMP errors sent", r.errorsTx[0])
-		add("icmp_errors_limited", "ICMP errors held back by the rate limits", r.errorsTx[1]+c.Suppressed)
+		sent, held := r.limits.counts()
+		add("icmp_errors_sent", "ICMP errors sent", sent)
+		add("icmp_errors_limited", "ICMP errors held back by the rate limits", held+c.Suppressed)
 		h := r.stack.Stats()
 		add("local_delivered", "packets that the router's host stack took", h.Delivered)
 		add("local_probe_answers", "answers to the router's own pings and traceroutes", h.Probes)

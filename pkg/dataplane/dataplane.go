@@ -47,8 +47,8 @@ type Dataplane struct {
 	retired Counters // of workers that are gone
 }
 
-// Attachment is a device that a port reads and writes. It keeps its counters
-// while the device is replaced under it.
+// Attachment is a device that a port reads and writes, with what it has counted. A device
+// that replaces it is another attachment.
 type Attachment struct {
 	fd       int
 	vnet     bool

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"bytes"
+	"net/netip"
 	"testing"
 
 	"vrouterd/internal/packet"
@@ -348,6 +349,21 @@ func TestRedirectIsAskedForAndThePacketGoesOn(t *testing.T) {
 	b.arrive(portA, ip)
 	b.one(portA)
 	b.noPunt()
+}
+
+// RFC 1812 section 5.2.7.2: the source and the better first hop share a subnet.
+func TestASourceIsNotRedirectedToAGatewayOfAnotherSubnet(t *testing.T) {
+	b := newTestbed(t, func(t *Tables) {
+		t.Ports[portA].Prefixes = append(t.Ports[portA].Prefixes, netip.MustParsePrefix("10.5.0.1/24"))
+	})
+	b.arrive(portA, ipPacket(addr("10.5.0.77"), addr("8.1.1.1"), packet.ProtoUDP, nil)) // by way of 10.1.0.2
+	b.one(portA)
+	b.noPunt()
+	b.arrive(portA, ipPacket(addr("10.1.0.77"), addr("8.1.1.1"), packet.ProtoUDP, nil))
+	b.one(portA)
+	if p := b.punt(); p.Reason != PuntRedirect {
+		t.Errorf("punt %+v", p)
+	}
 }
 
 func TestPointToPointPortsHaveNoLinkHeader(t *testing.T) {

@@ -88,7 +88,7 @@ func (i Injector) Return(punt *Punt, why DropReason, kind, code uint8) {
 // errorBurst is how many errors a worker may ask for at once.
 const errorBurst = 64
 
-// takeErrorToken is a token bucket that refills errorsPerSecond a second. It only
+// takeErrorToken is a token bucket that refills at the error rate. It only
 // shields the control plane; the limits that users set are kept there, exactly.
 func (w *worker) takeErrorToken() bool {
 	limit := w.d.errorRate.Load()

@@ -52,22 +52,23 @@ func (w *worker) ip4Rewrite(p *work, a *Adjacency) {
 	w.transmit(p, port, a.Port)
 }
 
-// redirect tells a source on the port's own wire of the better first hop (RFC 1812
-// section 5.2.7.2); the packet goes on regardless. A source-routed packet is never redirected.
+// redirect tells a source of a better first hop in its own subnet (RFC 1812 section
+// 5.2.7.2); the packet goes on regardless. A source-routed packet is never redirected.
 func (w *worker) redirect(p *work, port *Port, a *Adjacency) {
-	if p.opts.sourceRoute != 0 || p.group || !port.Ethernet || !onLink(port, p.ip().Src()) {
-		return
-	}
-	if !onLink(port, a.NextHop) || !w.errorAllowed(p) {
+	if p.opts.sourceRoute != 0 || !port.Ethernet || !shareSubnet(port, p.ip().Src(), a.NextHop) || !w.errorAllowed(p) {
 		return
 	}
 	w.puntError(p, Punt{Reason: PuntRedirect, Type: packet.ICMPRedirect, Code: packet.ICMPRedirectHost, Rest: uint32(a.NextHop)})
 }
 
 // onLink reports whether an address belongs to a subnet of the port.
-func onLink(port *Port, a packet.Addr) bool {
+func onLink(port *Port, a packet.Addr) bool { return shareSubnet(port, a, a) }
+
+// shareSubnet reports whether two addresses belong to one subnet of the port.
+func shareSubnet(port *Port, a, b packet.Addr) bool {
 	for _, prefix := range port.Prefixes {
-		if mask := packet.Mask(prefix.Bits()); a&mask == packet.AddrFrom(prefix.Addr())&mask {
+		mask, network := packet.Mask(prefix.Bits()), packet.AddrFrom(prefix.Addr())
+		if (a^network)&mask == 0 && (b^network)&mask == 0 {
 			return true
 		}
 	}

@@ -205,6 +205,10 @@ type Config struct {
 	// TriggerHoldMin and TriggerHoldMax bound the random pause after a triggered update (RFC 2453
 	// section 3.10.1). Default 1s and 5s, scaled down in proportion when Update is below 30s.
 	TriggerHoldMin, TriggerHoldMax time.Duration
+	// TriggerBurst is how many triggered updates may follow each other without the pause, after a
+	// time without any as long as TriggerHoldMax. Default 1, as RFC 2453 has it; more make a
+	// large network that starts cold agree sooner, for a few packets more.
+	TriggerBurst int
 	// TriggerDelay is how long a first triggered update waits for more changes, so that a table which
 	// arrives in many packets is passed on whole and not its first packet alone. Default 10ms.
 	TriggerDelay time.Duration

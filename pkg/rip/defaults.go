@@ -26,6 +26,7 @@ func (c Config) withDefaults() Config {
 	if c.Default.Metric == 0 || c.Default.Metric >= Infinity {
 		c.Default.Metric = 1
 	}
+	orInt(&c.TriggerBurst, 1)
 	orInt(&c.MaxPaths, 16)
 	orInt(&c.Burst, 40)
 	orInt(&c.MaxRoutes, 65536)

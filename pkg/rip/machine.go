@@ -33,6 +33,8 @@ type Machine struct {
 	triggerAt time.Time // when the next triggered update goes out; zero: nothing has changed
 	holdUntil time.Time // before that none does, unless it is urgent
 	urgent    bool      // a trigger that does not wait
+	triggered time.Time // the last one
+	triggers  int       // since there was none for the longest hold
 
 	sequence, reserved uint32
 	sequenceDrawn      bool
@@ -190,7 +192,13 @@ func (m *Machine) trigger() {
 	for _, p := range m.inOrder {
 		m.beginTriggered(p)
 	}
-	m.holdUntil = m.now.Add(m.between(m.cfg.TriggerHoldMin, m.cfg.TriggerHoldMax))
+	if m.now.Sub(m.triggered) >= m.cfg.TriggerHoldMax {
+		m.triggers = 0
+	}
+	m.triggered = m.now
+	if m.triggers++; m.triggers >= m.cfg.TriggerBurst {
+		m.holdUntil = m.now.Add(m.between(m.cfg.TriggerHoldMin, m.cfg.TriggerHoldMax))
+	}
 }
 
 // between draws a duration.

@@ -50,19 +50,26 @@ func classful(a packet.Addr) network {
 	return network{a & packet.Mask(int(length)), length}
 }
 
-// inferred is the network that a version 1 entry means at a port (RFC 1058 section 3.2): the
-// mask of the port's network in the same class network, else the class's mask; a host
-// where that leaves bits over.
+// inferred is the network that a version 1 entry means at a port (RFC 1058 section 3.2).
 func inferred(a packet.Addr, ports []attachment) network {
+	class := classful(a)
+	for _, at := range ports {
+		if class.contains(at.net.addr) {
+			return inferredAt(a, at.net)
+		}
+	}
+	return inferredAt(a, network{})
+}
+
+// inferredAt is what stations on a network infer: the network's mask where it is a subnet of the address's class network, else the
+// class's mask; a host where that leaves bits over.
+func inferredAt(a packet.Addr, on network) network {
 	if a == 0 {
 		return network{}
 	}
 	n := classful(a)
-	for _, at := range ports {
-		if at.net.bits >= n.bits && n.contains(at.net.addr) {
-			n = network{a & at.net.mask(), at.net.bits}
-			break
-		}
+	if on.bits >= n.bits && n.contains(on.addr) {
+		n = network{a & on.mask(), on.bits}
 	}
 	if n.addr != a {
 		return network{a, 32}

@@ -310,18 +310,8 @@ func (m *Machine) betterHop(p *port, to audience, e *entry) packet.Addr {
 	return hop
 }
 
-// fitsVersion1 reports whether a network can be told to version 1 routers in another network, who infer
-// the mask: subnets of one length in one class network, hosts, else class networks.
-func fitsVersion1(n, to network) bool {
-	class := classful(n.addr)
-	switch {
-	case n == network{}:
-		return true
-	case to.bits >= class.bits && class.contains(to.addr):
-		return n.bits == to.bits || n.bits == 32
-	}
-	return n == class
-}
+// fitsVersion1 reports whether version 1 routers on another network infer the mask that is meant.
+func fitsVersion1(n, to network) bool { return inferredAt(n.addr, to) == n }
 
 // ask requests the whole tables of everybody at a port.
 func (m *Machine) ask(p *port) {

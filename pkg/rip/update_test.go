@@ -1,6 +1,7 @@
 package rip
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -79,5 +80,19 @@ func TestShutdownPoisonsEverythingAnnounced(t *testing.T) {
 		"stopped")
 	if !s.m.Next().IsZero() && len(s.after(time.Minute)) > 0 {
 		t.Fatal("a stopped machine goes on talking")
+	}
+}
+
+// TestATriggerBurstComesBeforeTheHold lets three changes pass on at once and holds the fourth.
+func TestATriggerBurstComesBeforeTheHold(t *testing.T) {
+	cfg := both()
+	cfg.TriggerBurst = 3
+	s := newStation(t, cfg)
+	s.after(10 * time.Second)
+	for i := range 5 {
+		s.hears(core, "10.0.0.2", update(fmt.Sprintf("10.2.%d.0/24 1", i)))
+		if told := len(sends(s.after(10*time.Millisecond), lan)) > 0; told != (i < 3) {
+			t.Fatalf("change %d was passed on at once: %v", i+1, told)
+		}
 	}
 }

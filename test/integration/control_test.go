@@ -33,7 +33,7 @@ func TestExitCodesOfVrctl(t *testing.T) {
 		if code != c.want {
 			t.Errorf("vrctl %s: expected exit status %d, got %d\n%s%s", strings.Join(c.args, " "), c.want, code, stdout, stderr)
 		}
-		if (c.want == 1 || c.want == 2) {
+		if c.want == 1 || c.want == 2 {
 			if strings.TrimSpace(stderr) == "" {
 				t.Errorf("vrctl %s: expected a sentence on stderr", strings.Join(c.args, " "))
 			}
