@@ -143,10 +143,10 @@ func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 func TestTablesFitTheTerminal(t *testing.T) {
 	s := newStage(t)
 	for _, width := range []int{20, 40, 60, 79, 80, 100, 132} {
-		for _, noun := range []string{"ports", "routes", "drops", "events", "neighbors"} {
+		for _, noun := range []string{"ports", "routes", "drops", "events", "neighbors", "rip", "rip neighbors", "rip ports"} {
 			s.out.Reset()
 			s.app.screen = screen{terminal: true, width: width}
-			if code := s.app.run(context.Background(), []string{"show", noun}); code != exitDone {
+			if code := s.app.run(context.Background(), strings.Fields("show "+noun)); code != exitDone {
 				t.Fatalf("exit code %d %s", code, s.err)
 			}
 			for line := range strings.Lines(s.out.String()) {

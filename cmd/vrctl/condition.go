@@ -19,6 +19,9 @@ const conditionSyntax = `Conditions:
                                             such a route is in use
   neighbor ADDRESS [STATE] [port NAME] [mac MAC]
                                             ARP knows it, in this state; without STATE: with its MAC
+  rip route PREFIX [metric N] [via ADDRESS] [from ADDRESS] [port NAME] [tag N]
+                                            RIP uses such a path; with metric 16: it is lost
+  rip neighbor ADDRESS [port NAME]          RIP heard it within the timeout
   port NAME [up | down | STATE]             the port is up, is not up, or in this state
   drops REASON [above N | below N]          packets dropped for it; above 0 if nothing is said
   counter NAME [above N | below N]          the same for a counter
@@ -59,6 +62,8 @@ func parseCondition(args []string) (condition, error) {
 		k.test, err = routeCondition(rest)
 	case "neighbor", "neighbour", "neighbors", "neighbours", "arp":
 		k.test, err = neighborCondition(rest)
+	case "rip":
+		k.test, err = ripCondition(rest)
 	case "port", "ports":
 		k.test, err = portCondition(rest)
 	case "drops", "drop":
@@ -66,7 +71,7 @@ func parseCondition(args []string) (condition, error) {
 	case "counter", "counters":
 		k.test, err = numberCondition("counter", rest, counterValue)
 	default:
-		err = usagef("%q is no condition: ready, route, neighbor, port, drops and counter are", noun)
+		err = usagef("%q is no condition: ready, route, neighbor, rip, port, drops and counter are", noun)
 	}
 	return k, err
 }

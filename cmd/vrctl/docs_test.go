@@ -55,7 +55,9 @@ func TestEveryCommandAndFlagIsInTheReference(t *testing.T) {
 func rowTypes() [][2]any {
 	return [][2]any{
 		{"show status", api.Status{}}, {"show ports", api.Port{}}, {"show routes", api.Route{}}, {"show route ADDRESS", api.RouteLookup{}},
-		{"show fib", api.FIBEntry{}}, {"show neighbors", api.Neighbor{}}, {"show drops", api.Drop{}}, {"show counters", api.Counter{}},
+		{"show fib", api.FIBEntry{}}, {"show neighbors", api.Neighbor{}}, {"show rip", api.RIPRoute{}},
+		{"show rip neighbors", api.RIPNeighbor{}}, {"show rip ports", api.RIPPort{}}, {"bad of show rip neighbors, show rip ports", api.RIPBad{}},
+		{"rip clear", api.RIPCleared{}}, {"show drops", api.Drop{}}, {"show counters", api.Counter{}},
 		{"show events, events", api.Event{}}, {"neighbor flush", api.Flushed{}}, {"config apply, config rollback", api.ApplyResult{}},
 		{"config history", api.Revision{}}, {"config save", api.Saved{}}, {"ping", api.PingReply{}}, {"traceroute", api.TracerouteHop{}},
 		{"probes of traceroute", api.TracerouteProbe{}}, {"capture", captured{}},

@@ -87,6 +87,9 @@ func resolve(cmd *cobra.Command, word string) (*cobra.Command, error) {
 	case 1:
 		return found[0], nil
 	case 0:
+		if _, err := network(word); err == nil && cmd.Runnable() {
+			return nil, nil // an argument: show rip 10.0.0.0/8
+		}
 		return nil, unknown(cmd, word)
 	}
 	names := make([]string, len(found))

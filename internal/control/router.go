@@ -42,7 +42,7 @@ type call struct {
 }
 
 func (s *Server) endpoints() []endpoint {
-	return slices.Concat(s.readEndpoints(), changeEndpoints(), configEndpoints(), streamEndpoints())
+	return slices.Concat(s.readEndpoints(), s.ripEndpoints(), changeEndpoints(), configEndpoints(), streamEndpoints())
 }
 
 // routes is the server's HTTP handler. It is no http.ServeMux, because every

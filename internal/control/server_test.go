@@ -144,6 +144,11 @@ func TestRefusalsHaveTheRightStatusAndASentence(t *testing.T) {
 		{"DELETE", "/v1/routes?to=10.77.0.0/16", "", 404, api.NotFound, "no static route"},
 		{"POST", "/v1/neighbors", `{"address":"10.0.0.9","port":"lan"}`, 400, api.Usage, "Ethernet address"},
 		{"POST", "/v1/neighbors", `{"address":"10.0.0.9","mac":"02:00:00:00:00:01","port":""}`, 400, api.Usage, "port"},
+		{"GET", "/v1/rip/nothing", "", 404, api.NotFound, "openapi.yaml"},
+		{"POST", "/v1/rip/clear", `{"neighbor":"core"}`, 400, api.Usage, "not an IPv4 address"},
+		{"POST", "/v1/rip/clear", `{"neighbor":"10.0.0.2","port":"core"}`, 400, api.Usage, "both given"},
+		{"POST", "/v1/rip/clear", `{"neighbor":"10.0.0.99"}`, 404, api.NotFound, "no RIP neighbor"},
+		{"POST", "/v1/rip/clear", `{"port":"nix"}`, 404, api.NotFound, "does not run on"},
 		{"GET", "/v1/events?last=-1", "", 400, api.Usage, `last="-1"`},
 		{"GET", "/v1/events?since=yesterday", "", 400, api.Usage, `since="yesterday"`},
 		{"PUT", "/v1/config?confirm=1ms", "name: x", 400, api.Usage, "1s to 24h"},
@@ -172,10 +177,14 @@ func TestEmptyTablesAreArrays(t *testing.T) {
 	f := controltest.New("r1")
 	f.Empty = true
 	s := start(t, f, nil)
-	for _, noun := range []string{"ports", "routes", "fib", "neighbors", "drops", "counters", "events", "config/history"} {
+	for _, noun := range []string{"ports", "routes", "fib", "neighbors", "drops", "counters", "events", "config/history", "rip", "rip/neighbors", "rip/ports"} {
 		if status, _, body := request(t, httpTo(t, s.Path()), "GET", "/v1/"+noun, ""); status != 200 || strings.TrimSpace(body) != "[]" {
 			t.Errorf("%s: got %d %q, want an empty array", noun, status, body)
 		}
+	}
+	status, _, body := request(t, httpTo(t, s.Path()), "POST", "/v1/rip/clear", "{}")
+	if e := refused(t, body); status != 409 || e.Code != api.Conflict || !strings.Contains(e.Message, "not configured") {
+		t.Errorf("without RIP there is nothing to clear: got %d %+v", status, e)
 	}
 }
 
