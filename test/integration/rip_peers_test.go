@@ -69,6 +69,13 @@ func (h *host) frr(ripd string) *frr {
 	if err := os.Chown(f.dir, uid, gid); err != nil {
 		h.lab.t.Fatal(err)
 	}
+	f.zebra = f.daemon("zebra")
+	// Ripd waits ten seconds where it does not find zebra at once.
+	eventually(h.lab.t, 20*time.Second, "zebra of "+h.name, func() error {
+		_, err := os.Stat(filepath.Join(f.dir, "zserv.api"))
+		return err
+	})
+	f.restart()
 	h.lab.t.Cleanup(func() {
 		if h.lab.t.Failed() {
 			h.lab.t.Logf("==== FRR in %s, configured as\n%s", h.name, ripd)
@@ -79,8 +86,6 @@ func (h *host) frr(ripd string) *frr {
 			h.lab.t.Logf("==== log of ripd in %s\n%s", h.name, firstLines(readText(f.dir+"/ripd.log"), 60))
 		}
 	})
-	f.zebra = f.daemon("zebra")
-	f.restart()
 	return f
 }
 
@@ -183,6 +188,7 @@ protocol device { scan time 1; }
 protocol direct { ipv4; }
 protocol kernel { ipv4 { export all; }; merge paths on; }
 `+config)
+	b.restart()
 	h.lab.t.Cleanup(func() {
 		if h.lab.t.Failed() {
 			h.lab.t.Logf("==== BIRD in %s, configured as\n%s", h.name, firstLines(readText(b.dir+"/bird.conf"), 60))
@@ -193,7 +199,6 @@ protocol kernel { ipv4 { export all; }; merge paths on; }
 			h.lab.t.Logf("==== log of BIRD in %s\n%s", h.name, firstLines(readText(b.dir+"/log"), 60))
 		}
 	})
-	b.restart()
 	return b
 }
 
