@@ -78,6 +78,9 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 		{"a goroutine", Purity, "internal/reassembly/a.go", `package reassembly; func f() { go f() }`, "must not start a goroutine"},
 		{"durations", Purity, "pkg/arp/a.go", "package arp; import (\"time\"; \"net/netip\")\nvar x time.Duration = time.Second\nvar y netip.Addr", ""},
 		{"a clock above", Purity, "internal/router/a.go", "package router; import \"time\"\nvar x = time.Now()", ""},
+		{"a lock in the FIB", Purity, "pkg/dataplane/fib/a.go", `package fib; import _ "sync"`, "must not import sync"},
+		{"atomics elsewhere", Purity, "pkg/arp/a.go", `package arp; import _ "sync/atomic"`, "must not import sync/atomic"},
+		{"a clock in the grace periods", Purity, "internal/rcu/a.go", "package rcu; import \"time\"\nvar x = time.Now()", "must not call time.Now"},
 		{"atomics in the FIB", Purity, "pkg/dataplane/fib/a.go", `package fib; import _ "sync/atomic"`, ""},
 
 		{"a test that sleeps", Waits, "pkg/arp/a_test.go", "package arp; import \"time\"\nfunc f() { time.Sleep(1) }", "must poll"},

@@ -159,6 +159,7 @@ func (t *keyTables) topKeys() []key[rawConfig] {
 				Types:                []string{"object", "null"},
 				PropertyNames:        &jsonschema.Schema{Pattern: namePattern, MaxLength: jsonschema.Ptr(maxPort)},
 				AdditionalProperties: nullable(mappingSchema(t.port)),
+				MaxProperties:        jsonschema.Ptr(maxPorts),
 			},
 			read: func(d *decoder, n *yaml.Node, into *rawConfig) {
 				readNamed(d, "ports", n, func(name, content *yaml.Node) {

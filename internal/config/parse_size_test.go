@@ -29,6 +29,20 @@ func TestTenThousandRoutesAreRead(t *testing.T) {
 	}
 }
 
+func TestMorePortsThanARouterHasNumbersForAreRefused(t *testing.T) {
+	text := "name: r1\nports:\n"
+	for i := range maxPorts + 1 {
+		text += fmt.Sprintf("  p%d: {}\n", i)
+	}
+	if c := mustParse(t, text[:strings.LastIndex(text, "  p")]); len(c.Ports) != maxPorts {
+		t.Errorf("%d ports, want %d", len(c.Ports), maxPorts)
+	}
+	_, err := Parse("r1.yaml", []byte(text))
+	if err == nil || err.Error() != "r1.yaml:4099:3: a router has at most 4096 ports, these are 4097" {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAFileBeyondTheLimitIsRefused(t *testing.T) {
 	_, err := Parse("big.yaml", bytes.Repeat([]byte("#"), MaxSize+1))
 	if err == nil || !strings.Contains(err.Error(), "larger than the 16 MiB") {

@@ -9,7 +9,11 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"vrouterd/internal/packet"
+	"vrouterd/pkg/dataplane"
 )
+
+// maxPorts is how many ports a router has numbers for.
+const maxPorts = dataplane.MaxPorts
 
 // validator looks at the raw configuration as a whole and makes the Config.
 type validator struct {
@@ -37,6 +41,9 @@ type subnet struct {
 func (v *validator) all() {
 	v.settings()
 	v.byName = make(map[string]*rawPort, len(v.raw.ports))
+	if n := len(v.raw.ports); n > maxPorts {
+		v.fail(v.raw.ports[maxPorts].at, "a router has at most %d ports, these are %d", maxPorts, n)
+	}
 	for i, p := range v.raw.ports {
 		p.index = i
 		v.byName[p.name] = p

@@ -115,16 +115,17 @@ func ping(c *call) error {
 	return c.finish(ctx, err)
 }
 
-func checkPing(r api.PingRequest) error {
-	if err := address("address", r.Address); err != nil {
+// ends checks where a probe goes, and where from unless that is left to the router.
+func ends(to, from string) error {
+	if err := address("address", to); err != nil || from == "" {
 		return err
 	}
-	if r.Source != "" {
-		if err := address("source", r.Source); err != nil {
-			return err
-		}
-	}
+	return address("source", from)
+}
+
+func checkPing(r api.PingRequest) error {
 	return first(
+		ends(r.Address, r.Source),
 		within("count", r.Count, 1, 100000),
 		spanning("interval", r.Interval, time.Millisecond, time.Hour),
 		spanning("timeout", r.Timeout, time.Millisecond, time.Hour),
@@ -161,15 +162,8 @@ func traceroute(c *call) error {
 }
 
 func checkTraceroute(r api.TracerouteRequest) error {
-	if err := address("address", r.Address); err != nil {
-		return err
-	}
-	if r.Source != "" {
-		if err := address("source", r.Source); err != nil {
-			return err
-		}
-	}
 	return first(
+		ends(r.Address, r.Source),
 		within("max_hops", r.MaxHops, 1, 255),
 		within("probes", r.Probes, 1, 10),
 		spanning("timeout", r.Timeout, time.Millisecond, time.Hour),

@@ -101,7 +101,7 @@ func Run(ctx context.Context, opt Options) error {
 	n := newNotifier()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Serve(ctx) })
-	g.Go(func() error { return sayReady(ctx, r, n, opt.Log) })
+	g.Go(func() error { return sayReady(ctx, r, n, opt.Log, patience) })
 	g.Go(func() error { return reloads(ctx, hup, r, n, opt) })
 	g.Go(func() error { return feed(ctx, r, n) })
 	err = g.Wait()
@@ -152,13 +152,26 @@ func tune(workers int) {
 	}
 }
 
+// patience is how often systemd is asked to wait on for ports that are not there yet; it
+// would end the daemon otherwise.
+const patience = 10 * time.Second
+
 // sayReady tells systemd, and the log, once packets forward.
-func sayReady(ctx context.Context, r *router.Router, n notifier, log *slog.Logger) error {
-	if err := r.WaitReady(ctx); err != nil {
-		return nil // stopped before
+func sayReady(ctx context.Context, r *router.Router, n notifier, log *slog.Logger, every time.Duration) error {
+	for {
+		soon, cancel := context.WithTimeout(ctx, every)
+		err := r.WaitReady(soon)
+		cancel()
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return nil // stopped before
+		}
+		n.send(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=waiting for ports that are not up", (3 * every).Microseconds()))
 	}
 	log.Info("ready")
-	if err := n.send("READY=1"); err != nil {
+	if err := n.send("READY=1\nSTATUS=every enabled port is up"); err != nil {
 		log.Warn("systemd does not listen", "error", err)
 	}
 	return nil

@@ -17,6 +17,8 @@ import (
 	"vrouterd/internal/config"
 	"vrouterd/internal/control/api"
 	"vrouterd/internal/control/client"
+	"vrouterd/internal/port"
+	"vrouterd/internal/router"
 )
 
 // A daemon without ports needs no privileges, and is a whole one otherwise.
@@ -335,5 +337,52 @@ func TestAHugeConfigurationIsRefusedByItsSize(t *testing.T) {
 	err := Run(t.Context(), opt)
 	if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "larger") {
 		t.Errorf("%v", err)
+	}
+}
+
+// nowhere is an attacher whose namespaces do not exist.
+type nowhere struct{}
+
+func (nowhere) Open(port.Spec) (router.Device, error) { return nil, port.ErrNamespaceMissing }
+func (nowhere) Watch(string, router.Device) error     { return nil }
+func (nowhere) Unwatch(string)                        {}
+func (nowhere) Events() <-chan port.Event             { return nil }
+
+func TestSystemdIsAskedToWaitForPortsThatAreNotThereYet(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "n")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r, err := router.New(router.Options{Workers: 1, Attach: nowhere{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 2)
+	go func() { done <- r.Run(ctx) }()
+	text := "name: r1\nports: {lan: {netns: gone, address: 10.0.0.1/24}}\n"
+	c, err := config.Parse("r1.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(c, text); err != nil {
+		t.Fatal(err)
+	}
+	go func() { done <- sayReady(ctx, r, notifier{path}, slog.New(slog.DiscardHandler), 10*time.Millisecond) }()
+	buf := make([]byte, 4096)
+	for range 2 {
+		l.SetReadDeadline(time.Now().Add(10 * time.Second))
+		n, err := l.Read(buf)
+		if err != nil || !strings.HasPrefix(string(buf[:n]), "EXTEND_TIMEOUT_USEC=30000\n") {
+			t.Fatalf("%q, %v", buf[:n], err)
+		}
+	}
+	cancel()
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -210,6 +210,21 @@ func TestCongestionMarksAreMerged(t *testing.T) {
 	expect(t, m, fragment(2, 8, false, pattern(8), 3, 20), BadECN)
 }
 
+func TestTheBoundsAreFourMebibytesAndThirtySeconds(t *testing.T) {
+	m := New(Config{})
+	most := 0
+	for i := range 10000 { // each first fragment is a datagram of its own
+		m.Add(start, frag(uint16(i), 0, true, pattern(1024)))
+		most = max(most, m.Bytes())
+	}
+	if limit := 4 << 20; most > limit || most < limit-4096 {
+		t.Errorf("%d octets were held at the most, the bound is %d", most, limit)
+	}
+	if got := m.Next(); !got.Equal(start.Add(30 * time.Second)) {
+		t.Errorf("the first is due %v after it came, expected 30 s", got.Sub(start))
+	}
+}
+
 func TestFragmentsOfOneDatagramAreBounded(t *testing.T) {
 	m := New(Config{MaxFragments: 3})
 	for i := range 3 {

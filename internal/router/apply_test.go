@@ -456,3 +456,120 @@ func TestPortsWhoseDevicesCannotBeReadAreTriedAgain(t *testing.T) {
 	eventually(t, "the port is up", func() bool { return l.port("lan2").Up })
 	l.pings(l.host("lan1"), "10.2.0.2")
 }
+
+func TestTwoAddressesOfOneSubnetShareWhatIsItsOwn(t *testing.T) {
+	w := twoHosts()
+	text := strings.Replace(two, "10.2.0.1/24}", "[10.2.0.1/24, 10.2.0.5/24]}", 1)
+	l := run(t, w, text)
+	a := l.host("lan1")
+	l.pings(a, "10.2.0.2")
+	l.pings(a, "10.2.0.5")
+	if got, _ := l.Route("10.2.0.2"); len(got.NextHops) != 1 || got.Action != "forward" {
+		t.Errorf("two addresses make two ways: %+v", got)
+	}
+	l.apply(two)
+	for _, address := range []string{"10.2.0.255", "10.2.0.0", "10.2.0.1"} {
+		if got, _ := l.Route(address); got.Action != "deliver" {
+			t.Errorf("%s went with the second address: %+v", address, got)
+		}
+	}
+	if got, _ := l.Route("10.2.0.5"); got.Action == "deliver" {
+		t.Errorf("%+v", got)
+	}
+	l.pings(a, "10.2.0.2")
+}
+
+func TestAMissingPortIsChangedAndRemovedLikeAnyOther(t *testing.T) {
+	w := twoHosts()
+	w.refuse = func(s port.Spec) error {
+		if s.Name == "lan2" {
+			return fmt.Errorf("namespace x: %w", port.ErrNamespaceMissing)
+		}
+		return nil
+	}
+	l := newLab(t, w, Options{})
+	l.start(two)
+	for _, up := range []bool{false, true} {
+		if err := l.SetPort(tester, "lan2", up); err != nil {
+			t.Fatal(err)
+		}
+		if s := l.port("lan2").State; s != map[bool]string{false: "disabled", true: "missing"}[up] {
+			t.Errorf("up=%v: it is %s", up, s)
+		}
+	}
+	l.apply(strings.Replace(two, "lan2: {", "lan2: {mtu: 1400, ", 1))
+	l.apply("name: r1\nports:\n  lan1: {address: 10.1.0.1/24}\n")
+	if p := l.Ports(); len(p) != 1 || !l.Status().Ready {
+		t.Errorf("%+v", p)
+	}
+	l.do(func() {
+		if len(l.ports) != 1 || len(l.rib.All()) != 1 {
+			t.Errorf("something of the port is left: %v, %+v", l.ports, l.rib.All())
+		}
+	})
+	l.pings(l.host("lan1"), "10.1.0.1")
+}
+
+func TestAPortIsRenamed(t *testing.T) {
+	w := twoHosts()
+	w.hosts["outside"] = w.hosts["lan2"]
+	text := strings.Replace(two, "lan2: {", "lan2: {device: eth0, ", 1) +
+		"routes: [{to: 10.9.0.0/16, via: 10.2.0.2, port: lan2}]\nneighbors: [{port: lan2, address: 10.2.0.9, mac: 02:00:00:00:00:09}]\n"
+	l := run(t, w, text)
+	l.pings(l.host("lan1"), "10.2.0.2")
+	l.apply(strings.ReplaceAll(text, "lan2", "outside"))
+	l.pings(l.host("lan1"), "10.2.0.2")
+	if got, _ := l.Route("10.9.1.1"); len(got.Ports) != 1 || got.Ports[0] != "outside" || got.Action != "forward" {
+		t.Errorf("%+v", got)
+	}
+	if s := l.neighborState("outside", "10.2.0.9"); s != "permanent" {
+		t.Errorf("the permanent neighbour is %q", s)
+	}
+	for _, n := range l.Neighbors() {
+		if n.Port != "outside" && n.Port != "lan1" {
+			t.Errorf("%+v", n)
+		}
+	}
+}
+
+func TestARefusedChangeOfPortsThatExchangeDevicesIsUndone(t *testing.T) {
+	w := twoHosts()
+	text := strings.Replace(strings.Replace(two, "lan1: {", "lan1: {device: a, ", 1), "lan2: {", "lan2: {device: b, ", 1)
+	l := run(t, w, text)
+	l.pings(l.host("lan1"), "10.2.0.2")
+	fib := l.fibText()
+	n := 0
+	w.set(func() {
+		w.refuse = func(port.Spec) error {
+			if n++; n == 2 {
+				return errors.New("no")
+			}
+			return nil
+		}
+	})
+	if _, err := l.ConfigApply(tester, strings.NewReplacer("device: a", "device: b", "device: b", "device: a").Replace(text), 0); err == nil {
+		t.Fatal("it was not refused")
+	}
+	if a, b := w.end("lan1").spec.Device, w.end("lan2").spec.Device; a != "a" || b != "b" {
+		t.Errorf("the devices are %s and %s", a, b)
+	}
+	l.pings(l.host("lan1"), "10.2.0.2")
+	if got := l.fibText(); got != fib {
+		t.Errorf("the FIB is\n%s\nbefore:\n%s", got, fib)
+	}
+	// When even the way back fails, the port is missing, and comes back by itself.
+	n = 0
+	w.set(func() {
+		w.refuse = func(port.Spec) error {
+			if n++; n >= 2 && n <= 4 {
+				return errors.New("no")
+			}
+			return nil
+		}
+	})
+	if _, err := l.ConfigApply(tester, strings.NewReplacer("device: a", "device: b", "device: b", "device: a").Replace(text), 0); err == nil {
+		t.Fatal("it was not refused")
+	}
+	eventually(t, "both ports are back", func() bool { return l.port("lan1").Up && l.port("lan2").Up })
+	l.pings(l.host("lan1"), "10.2.0.2")
+}

@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -86,13 +87,11 @@ func (l *eventLog) subscribe(ctx context.Context) ([]api.Event, <-chan api.Event
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := &subscriber{c: make(chan api.Event, subscriberEvents)}
-	past := make([]api.Event, 0, len(l.kept))
-	for i := range l.kept {
-		past = append(past, l.kept[(int(l.next)+i)%len(l.kept)])
+	oldest := 0
+	if len(l.kept) == keptEvents {
+		oldest = int(l.next % keptEvents)
 	}
-	if len(l.kept) < keptEvents {
-		past = append(past[:0], l.kept...)
-	}
+	past := slices.Concat(l.kept[oldest:], l.kept[:oldest])
 	if l.closed {
 		close(s.c)
 		return past, s.c

@@ -1,16 +1,19 @@
 package router
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"vrouterd/internal/control/api"
 	"vrouterd/internal/packet"
+	"vrouterd/internal/port"
 	"vrouterd/internal/simhost"
 )
 
@@ -319,4 +322,121 @@ func TestAReloadStormLosesNoPacketOfAnUnchangedPort(t *testing.T) {
 	if sent := <-done; got != sent || sent == 0 {
 		t.Errorf("%d of %d arrived", got, sent)
 	}
+}
+
+func TestManyForgedSourcesDoNotMakeTheLimiterSearch(t *testing.T) {
+	l := newErrorLimiter()
+	l.set(0, 5)
+	now := time.Unix(1000, 0)
+	for a := range packet.Addr(10 * maxLimited) {
+		l.allow(now.Add(time.Duration(a)*time.Microsecond), a)
+	}
+	if l.sweeps > 1 {
+		t.Errorf("the full table was gone through %d times in 41 ms", l.sweeps)
+	}
+	l = newErrorLimiter()
+	l.set(1000, 0)
+	for a := range packet.Addr(maxLimited) {
+		l.allow(now, a)
+	}
+	if len(l.each) != 0 {
+		t.Errorf("%d addresses are kept without a limit for one", len(l.each))
+	}
+}
+
+func TestAPortComesAndGoesUnderItsTraffic(t *testing.T) {
+	w := twoHosts()
+	w.hosts["lan3"] = host(3, "10.3.0.2/24", "10.3.0.1")
+	l := run(t, w, two)
+	a := l.host("lan1")
+	l.pings(a, "10.2.0.2")
+	more := strings.Replace(two, "ports:\n", "ports:\n  lan3: {address: 10.3.0.1/24}\n", 1)
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() { // both ways: to the port that is not always there, and from it
+		defer close(done)
+		to := probe(a, "10.3.0.2", 64)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			a.SendPacket(to)
+			if e := w.end("lan3"); e != nil {
+				e.host.SendPacket(probe(e.host, "10.2.0.2", 64))
+			}
+		}
+	}()
+	for i := range 30 {
+		l.apply(more)
+		if i%3 == 0 {
+			w.tell("lan3", port.State{Word: "missing", Reason: "pulled"})
+		}
+		if i%5 == 0 {
+			w.tell("lan3", port.State{Word: "down", Reason: "down"})
+			w.tell("lan3", port.State{Up: true, Word: "up"})
+		}
+		l.apply(two)
+	}
+	close(stop)
+	<-done
+	l.pings(a, "10.2.0.2")
+	l.do(func() {
+		if len(l.byID) != 2 || len(l.fwd.ports) > 8 || len(l.fwd.neighbors) > 2 {
+			t.Errorf("left behind: %d ports by number, %d slots, %d neighbours", len(l.byID), len(l.fwd.ports), len(l.fwd.neighbors))
+		}
+		for v, e := range l.fwd.entries {
+			if e.refs < 0 {
+				t.Errorf("adjacency %d has %d references", v, e.refs)
+			}
+		}
+	})
+	if got, _ := l.Route("10.3.0.2"); got.Action != "none" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestASlowReaderOfACaptureHoldsNobodyUp(t *testing.T) {
+	l := run(t, twoHosts(), two)
+	a := l.host("lan1")
+	l.pings(a, "10.2.0.2")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	slow := &stuck{release: make(chan struct{})}
+	done := make(chan error, 1)
+	go func() { done <- l.Capture(ctx, api.CaptureRequest{}, slow) }()
+	eventually(t, "the capture is on", func() bool {
+		on := false
+		l.do(func() { on = len(l.fwd.taps) == 1 })
+		return on
+	})
+	before := l.port("lan1").RxPackets
+	for range 3 * captureDepth {
+		a.SendPacket(probe(a, "10.2.0.2", 1))
+	}
+	eventually(t, "all have come", func() bool { return l.port("lan1").RxPackets >= before+3*captureDepth })
+	l.pings(l.host("lan2"), "10.1.0.1")
+	close(slow.release)
+	eventually(t, "what was lost is told", func() bool {
+		a.SendPacket(probe(a, "10.2.0.2", 1))
+		return slow.has("lost before this one: the reader is too slow")
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// stuck is a reader that takes the file's head, and then nothing until it is released.
+type stuck struct {
+	pipe
+	release chan struct{}
+	writes  atomic.Int32
+}
+
+func (s *stuck) Write(b []byte) (int, error) {
+	if s.writes.Add(1) > 4 {
+		<-s.release
+	}
+	return s.pipe.Write(b)
 }

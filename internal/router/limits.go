@@ -23,11 +23,10 @@ func (b *bucket) take(now time.Time, perSecond int) bool {
 	}
 	depth := float64(perSecond)
 	if b.at.IsZero() {
-		b.tokens = depth
-	} else if d := now.Sub(b.at); d > 0 {
-		b.tokens = min(depth, b.tokens+d.Seconds()*depth)
+		b.tokens, b.at = depth, now
+	} else if d := now.Sub(b.at); d > 0 { // two goroutines ask: their moments may cross
+		b.tokens, b.at = min(depth, b.tokens+d.Seconds()*depth), now
 	}
-	b.at = now
 	if b.tokens < 1 {
 		return false
 	}
@@ -46,6 +45,8 @@ type errorLimiter struct {
 	rest                 bucket // shared by the addresses that find no room
 	each                 map[packet.Addr]*bucket
 	sent, held           uint64
+	swept                time.Time // when each was last searched for room
+	sweeps               int
 }
 
 func newErrorLimiter() *errorLimiter { return &errorLimiter{each: map[packet.Addr]*bucket{}} }
@@ -60,7 +61,8 @@ func (l *errorLimiter) set(rate, perDestination int) {
 func (l *errorLimiter) allow(now time.Time, to packet.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.of(now, to).take(now, l.perDestination) && l.all.take(now, l.rate) {
+	quiet := l.perDestination == 0 || l.of(now, to).take(now, l.perDestination)
+	if quiet && l.all.take(now, l.rate) {
 		l.sent++
 		return true
 	}
@@ -83,20 +85,23 @@ func (l *errorLimiter) counts() (sent, held uint64) {
 }
 
 // of is the bucket of an address. When there is no room for another, those that have been
-// quiet for a second, and so are full again, make way.
+// quiet for a second, and so are full again, make way. They are looked for ten times a second
+// at most: with forged sources every packet would come to a full table.
 func (l *errorLimiter) of(now time.Time, to packet.Addr) *bucket {
 	if b := l.each[to]; b != nil {
 		return b
 	}
-	if len(l.each) >= maxLimited {
+	if len(l.each) >= maxLimited && now.Sub(l.swept) >= time.Second/10 {
+		l.swept = now
+		l.sweeps++
 		for a, b := range l.each {
 			if now.Sub(b.at) >= time.Second {
 				delete(l.each, a)
 			}
 		}
-		if len(l.each) >= maxLimited {
-			return &l.rest
-		}
+	}
+	if len(l.each) >= maxLimited {
+		return &l.rest
 	}
 	b := &bucket{}
 	l.each[to] = b

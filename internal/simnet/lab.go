@@ -82,7 +82,11 @@ func (l *Lab) Boot(i int) {
 	if r.host.Running() {
 		return
 	}
-	c := rip.Config{Timers: l.options.Timers, InitialState: r.state, Ports: map[rip.PortID]rip.PortConfig{stubPort: {Passive: true}}}
+	c := rip.Config{
+		Timers: l.options.Timers, InitialState: r.state,
+		Ports:        map[rip.PortID]rip.PortConfig{stubPort: {Passive: true}},
+		Redistribute: map[rip.Protocol]rip.RedistributeRule{rip.ProtocolStatic: {}},
+	}
 	for port := range r.addrs {
 		pc := rip.PortConfig{SplitHorizon: l.options.Split, Auth: l.options.Auth}
 		if l.options.StubsOnly {

@@ -140,6 +140,58 @@ func TestAuthenticatedNetworksConverge(t *testing.T) {
 	})
 }
 
+// TestFiftyRoutersOnOneNetwork has them all start on one segment that loses a tenth of everything.
+func TestFiftyRoutersOnOneNetwork(t *testing.T) {
+	g := Graph{Name: "one network of 50", Routers: 50, Links: [][]int{nil}}
+	for i := range g.Routers {
+		g.Links[0] = append(g.Links[0], i)
+	}
+	l := NewLab(1, g, Options{LoopBound: time.Second})
+	l.Link(0).Loss = 0.1
+	if _, err := l.Settle(time.Second, 2*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	l.Link(0).Loss = 0
+	if err := stays(l); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(l.Router(0).Machine().Neighbors(l.world.Now)); n != 49 {
+		t.Fatalf("%d neighbours", n)
+	}
+}
+
+// TestTenThousandRoutesPassALine redistributes them at one end and takes them back.
+func TestTenThousandRoutesPassALine(t *testing.T) {
+	l := NewLab(1, Line(4), Options{})
+	l.Run(10 * time.Second)
+	inject := func(gone bool) {
+		for i := range 10000 {
+			p := netip.PrefixFrom(packet.Addr(0x14000000+i<<8).Netip(), 24)
+			l.Router(0).step(l.world.Now, rip.Redistribute{Prefix: p, Protocol: rip.ProtocolStatic, Gone: gone})
+		}
+		l.Router(0).host.Poke()
+	}
+	reach := func(what string, done func(n int) bool) {
+		t.Helper()
+		begin := l.Elapsed()
+		for !done(len(l.Router(3).table)) {
+			if l.Elapsed()-begin > 30*time.Second {
+				t.Fatalf("%s: the last router has %d routes", what, len(l.Router(3).table))
+			}
+			l.Run(100 * time.Millisecond)
+		}
+		t.Logf("%s: %v over three links", what, l.Elapsed()-begin)
+	}
+	inject(false)
+	reach("learned", func(n int) bool { return n >= 10000 })
+	l.Run(200 * time.Second) // refreshed, never lost
+	if n := len(l.Router(3).table); n < 10000 || l.Err() != nil {
+		t.Fatalf("%d routes, %v", n, l.Err())
+	}
+	inject(true)
+	reach("taken back", func(n int) bool { return n < 10 })
+}
+
 // TestARunRepeatsFromItsSeed wants two runs of a seed to pass the same way.
 func TestARunRepeatsFromItsSeed(t *testing.T) {
 	run := func() string {

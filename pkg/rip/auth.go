@@ -9,6 +9,7 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"hash"
+	"slices"
 	"time"
 
 	"vrouterd/internal/packet"
@@ -233,7 +234,7 @@ func (m *Machine) checkSequence(chain *KeyChain, p *port, n *neighbor, id uint8,
 	k := sequenceKey{p.id, n.addr, id}
 	last, seen := m.sequences[k]
 	if seen && sequence < last {
-		if lost := !n.up && n.routes == 0; !lost || sequence != 0 && !chain.ForgetSequence {
+		if !m.lostTouch(n) || sequence != 0 && !chain.ForgetSequence {
 			return BadAuthSequence
 		}
 	}
@@ -248,6 +249,15 @@ func (m *Machine) checkSequence(chain *KeyChain, p *port, n *neighbor, id uint8,
 	return BadNone
 }
 
+// lostTouch reports whether a neighbour has been silent for the timeout, and this router there to hear it.
+func (m *Machine) lostTouch(n *neighbor) bool {
+	since := n.created
+	if n.lastGood.After(since) {
+		since = n.lastGood
+	}
+	return !n.up && n.routes == 0 && m.now.Sub(since) >= n.port.cfg.Timers.Timeout
+}
+
 // sequenceKey is whose sequence numbers these are: they are kept past the
 // neighbour's row, so that evicting it does not open the door to replays.
 type sequenceKey struct {
@@ -256,16 +266,23 @@ type sequenceKey struct {
 	key  uint8
 }
 
-// roomForSequence drops what is remembered of neighbours that are gone when there is too much.
+// roomForSequence forgets, when there is too much, the numbers of keys that no chain has any longer and of
+// neighbours that are gone.
 func (m *Machine) roomForSequence() bool {
 	most := 4 * m.cfg.MaxNeighbors
 	if len(m.sequences) < most {
 		return true
 	}
 	for k := range m.sequences {
-		if m.neighbors[neighborKey{k.port, k.addr}] == nil {
+		p := m.ports[k.port]
+		if m.neighbors[neighborKey{k.port, k.addr}] == nil || p == nil || !p.cfg.Auth.has(k.key) {
 			delete(m.sequences, k)
 		}
 	}
 	return len(m.sequences) < most
+}
+
+// has reports whether a chain has a key with this id.
+func (c *KeyChain) has(id uint8) bool {
+	return c != nil && slices.ContainsFunc(c.Keys, func(k Key) bool { return k.ID == id })
 }

@@ -222,6 +222,7 @@ func TestReplaysAreRefusedAcrossARestart(t *testing.T) {
 	cfg.InitialState = *saved
 	s = newStation(t, cfg)
 	s.expect(s.hears(core, "10.0.0.2", signed(chain, chain.Keys[0], 499, "10.2.0.0/16 1")), "bad rip_auth_sequence from 10.0.0.2")
+	s.expect(s.hears(core, "10.0.0.2", signed(chain, chain.Keys[0], 0, "10.2.0.0/16 1")), "bad rip_auth_sequence from 10.0.0.2")
 	if s.hears(core, "10.0.0.2", signed(chain, chain.Keys[0], 500, "10.2.0.0/16 1")); s.row("10.2.0.0/16") == "none" {
 		t.Fatal("the neighbour's next packet was refused")
 	}
@@ -264,5 +265,35 @@ func TestPacketsLeaveRoomForAuthentication(t *testing.T) {
 	}
 	if got := chainOf(AuthMD5).room(100 - 28); got != 1 {
 		t.Errorf("with an MTU of 100: %d routes", got)
+	}
+}
+
+// TestRememberedSequencesAreBounded rotates keys for ever: those that no chain has any longer make room.
+func TestRememberedSequencesAreBounded(t *testing.T) {
+	cfg := withAuth(nil)
+	cfg.MaxNeighbors = 2
+	s := newStation(t, cfg)
+	for id := range uint8(200) {
+		chain := &KeyChain{Type: AuthMD5, Keys: []Key{{ID: id, Secret: "s"}}}
+		cfg.Ports = map[PortID]PortConfig{core: {Auth: chain}, lan: {}}
+		s.step(Configure{cfg})
+		if got := strings.Join(s.hears(core, "10.0.0.2", signed(chain, chain.Keys[0], 5, "10.2.0.0/16 1")), "\n"); strings.Contains(got, "bad") {
+			t.Fatalf("key %d: %s", id, got)
+		}
+	}
+	if n := len(s.m.sequences); n > 8 {
+		t.Fatalf("%d sequence numbers are remembered", n)
+	}
+	many := &KeyChain{Type: AuthMD5}
+	for id := range uint8(10) {
+		many.Keys = append(many.Keys, Key{ID: id, Secret: "s"})
+	}
+	cfg.Ports = map[PortID]PortConfig{core: {Auth: many}}
+	s = newStation(t, cfg)
+	for i, k := range many.Keys {
+		got := strings.Join(s.hears(core, "10.0.0.2", signed(many, k, 5, "10.2.0.0/16 1")), "\n")
+		if refused := strings.Contains(got, "bad rip_neighbor_limit"); refused != (i >= 8) {
+			t.Fatalf("key %d of ten: %s", i, got)
+		}
 	}
 }

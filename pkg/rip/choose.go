@@ -55,6 +55,10 @@ func (m *Machine) install(e *entry, best uint8, differs bool) {
 // touch makes an entry the last that changed, and due for a triggered update.
 func (m *Machine) touch(e *entry) {
 	m.stepOver(e)
+	if m.triggerAt.IsZero() {
+		m.pending = pending{since: m.now, from: m.version}
+	}
+	m.pending.last = m.now
 	m.version++
 	e.version, e.changedAt = m.version, m.now
 	m.changes.append(&e.at)

@@ -38,6 +38,20 @@ const (
 	SendV2Broadcast             // version 2 to the broadcast address, for networks with version 1 routers
 )
 
+func (v SendVersion) String() string {
+	switch v {
+	case SendInherit:
+		return "inherit"
+	case SendV2:
+		return "2"
+	case SendV1:
+		return "1"
+	case SendV2Broadcast:
+		return "broadcast"
+	}
+	return "unknown"
+}
+
 // ReceiveVersion is what a port accepts. Zero inherits.
 type ReceiveVersion uint8
 
@@ -48,6 +62,20 @@ const (
 	ReceiveV1
 	ReceiveBoth
 )
+
+func (v ReceiveVersion) String() string {
+	switch v {
+	case ReceiveInherit:
+		return "inherit"
+	case ReceiveV2:
+		return "2"
+	case ReceiveV1:
+		return "1"
+	case ReceiveBoth:
+		return "both"
+	}
+	return "unknown"
+}
 
 // SplitHorizon is how a port keeps routes from going back to where they came from
 // (RFC 2453 section 3.4.3). The zero value is the default.
@@ -209,8 +237,9 @@ type Config struct {
 	// time without any as long as TriggerHoldMax. Default 1, as RFC 2453 has it; more make a
 	// large network that starts cold agree sooner, for a few packets more.
 	TriggerBurst int
-	// TriggerDelay is how long a first triggered update waits for more changes, so that a table which
-	// arrives in many packets is passed on whole and not its first packet alone. Default 10ms.
+	// TriggerDelay is how long a first triggered update waits for more changes. While more than a packet's
+	// worth of them keeps arriving it waits on, for at most a second, so that a large
+	// table is passed on whole and not its first burst alone. Default 10ms.
 	TriggerDelay time.Duration
 
 	Ports        map[PortID]PortConfig // RIP runs on these

@@ -53,8 +53,8 @@
 // # When
 //
 // A whole table goes out on each port every 30 s give or take a sixth, by the machine's own random numbers. A
-// change triggers an update after 10 ms, in which a table that arrives in many packets
-// arrives whole; the next one waits out a random hold of 1 to 5 s (RFC 2453 section 3.10.1), in
+// change triggers an update after 10 ms, or, while a table of many packets is arriving, when that
+// pauses; the next one waits out a random hold of 1 to 5 s (RFC 2453 section 3.10.1), in
 // proportion less where the update interval is below 30 s. The loss of a port, a new configuration and shutdown do
 // not wait: nobody should send traffic to a dead end for the sake of a hold.
 //

@@ -202,14 +202,24 @@ func randomRun(t *testing.T, seed uint64, steps int) {
 		}
 		w.watch(m.Step(now, ev))
 		checkWhole(t, m)
+		if next := m.Next(); !next.IsZero() && !next.After(now) {
+			t.Fatalf("after %T at %v the machine wants to be called at %v", ev, now, next)
+		}
 	}
 	w.watch(m.Step(now, Shutdown{}))
 	for n := 0; !m.stopped; n++ {
 		if n > 10000 {
 			t.Fatal("the machine does not stop")
 		}
-		now = m.Next()
+		if next := m.Next(); !next.After(now) {
+			t.Fatalf("a stopping machine wants to be called at %v, and it is %v", next, now)
+		} else {
+			now = next
+		}
 		w.watch(m.Step(now, Tick{}))
+	}
+	if !m.Next().IsZero() {
+		t.Fatal("a stopped machine wants to be called again")
 	}
 }
 

@@ -31,6 +31,7 @@ type Machine struct {
 	learned   int // paths
 
 	triggerAt time.Time // when the next triggered update goes out; zero: nothing has changed
+	pending   pending   // what it will carry
 	holdUntil time.Time // before that none does, unless it is urgent
 	urgent    bool      // a trigger that does not wait
 	triggered time.Time // the last one
@@ -81,10 +82,10 @@ func (m *Machine) Step(now time.Time, ev Event) []Action {
 	}
 	clear(m.actions)
 	m.actions, m.frames, m.sequenceDrawn = m.actions[:0], m.frames[:0], false
-	m.expire()
 	if m.stopping {
 		m.lastWords(ev)
 	} else {
+		m.expire()
 		m.handle(ev)
 	}
 	m.emit()
@@ -122,23 +123,29 @@ func (m *Machine) lastWords(ev Event) {
 // at each port.
 func (m *Machine) Next() time.Time {
 	next := noTime
-	if m.stopped {
-		return next
-	}
-	sooner := func(t time.Time) {
-		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
-			next = t
+	if !m.stopping { // then only the last words matter
+		next = sooner(m.triggerAt, m.saveAt)
+		if e := m.garbage.first; e != nil {
+			next = sooner(next, e.item.forgetAt)
 		}
 	}
-	sooner(m.triggerAt)
-	sooner(m.saveAt)
-	if e := m.garbage.first; e != nil {
-		sooner(e.item.forgetAt)
-	}
 	for _, p := range m.inOrder {
-		sooner(p.due())
+		if !m.stopping {
+			next = sooner(next, p.due())
+		}
+		if len(p.jobs) > 0 {
+			next = sooner(next, p.blockedUntil)
+		}
 	}
 	return next
+}
+
+// sooner is the earlier of two deadlines; one that is zero is not set.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // expire carries out every deadline that has passed, except those of sending.
@@ -166,7 +173,7 @@ func (m *Machine) emit() {
 			m.beginFull(p)
 		}
 	}
-	if !m.triggerAt.IsZero() && (m.urgent || !m.triggerAt.After(m.now)) {
+	if !m.triggerAt.IsZero() && (m.urgent || !m.triggerAt.After(m.now) && !m.streaming()) {
 		m.trigger()
 	}
 	m.urgent = false
@@ -181,6 +188,27 @@ func (m *Machine) emit() {
 		}
 		m.do(Stopped{})
 	}
+}
+
+// pending is what has changed since the last triggered update.
+type pending struct {
+	since, last time.Time // the first change, and the last so far
+	from        uint64    // version before the first
+}
+
+// streaming reports whether a whole table is just arriving, and puts the trigger off: until there is a
+// pause longer than the gaps between a neighbour's bursts, for at most a second. Passing on the first burst at
+// once would hold back all the others.
+func (m *Machine) streaming() bool {
+	calm := m.pending.last.Add(m.cfg.BurstGap + m.cfg.TriggerDelay)
+	if limit := m.pending.since.Add(m.second()); limit.Before(calm) {
+		calm = limit
+	}
+	if m.version-m.pending.from < MaxEntries || !m.now.Before(calm) {
+		return false
+	}
+	m.triggerAt = calm
+	return true
 }
 
 // trigger begins a triggered update on every port, then holds further ones back (RFC 2453 section 3.10.1).

@@ -43,22 +43,14 @@ type port struct {
 	count Counters
 }
 
-// due is when something is to happen at this port; zero: nothing.
+// due is when something is to happen at this port, sending apart; zero: nothing.
 func (p *port) due() time.Time {
 	next := p.updateAt
-	sooner := func(t time.Time) {
-		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
-			next = t
-		}
-	}
-	if len(p.jobs) > 0 {
-		sooner(p.blockedUntil)
-	}
 	if f := p.heard.first; f != nil {
-		sooner(f.item.expires())
+		next = sooner(next, f.item.expires())
 	}
 	if f := p.talking.first; f != nil {
-		sooner(f.item.silentAt())
+		next = sooner(next, f.item.silentAt())
 	}
 	return next
 }

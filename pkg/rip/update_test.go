@@ -3,6 +3,7 @@ package rip
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
@@ -94,5 +95,29 @@ func TestATriggerBurstComesBeforeTheHold(t *testing.T) {
 		if told := len(sends(s.after(10*time.Millisecond), lan)) > 0; told != (i < 3) {
 			t.Fatalf("change %d was passed on at once: %v", i+1, told)
 		}
+	}
+}
+
+// TestALargeTableIsPassedOnWhole hears bursts with gaps between, as a neighbour paces them.
+func TestALargeTableIsPassedOnWhole(t *testing.T) {
+	s := newStation(t, both())
+	told := 0
+	passed := func(lines []string) {
+		for _, l := range sends(lines, lan) {
+			told += strings.Count(l, "=2")
+		}
+	}
+	for i, b := range bulk(2000, 1) {
+		if i%20 == 0 {
+			passed(s.after(50 * time.Millisecond))
+		}
+		passed(s.hears(core, "10.0.0.2", b))
+		if told > 0 {
+			t.Fatalf("the update began after %d packets of 80", i+1)
+		}
+	}
+	passed(s.after(200 * time.Millisecond))
+	if told != 2000 {
+		t.Fatalf("%d routes were passed on, expected all", told)
 	}
 }

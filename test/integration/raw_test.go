@@ -210,7 +210,7 @@ func junk(random *rand.Rand, ethernet bool) []byte {
 		binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
 	}
 	for range random.IntN(4) {
-		ip[random.IntN(40)] = byte(random.Uint32())
+		ip[random.IntN(min(40, len(ip)))] = byte(random.Uint32())
 	}
 	if header := int(ip[0]&15) * 4; random.IntN(2) == 0 && header >= 20 && header <= len(ip) {
 		ip[10], ip[11] = 0, 0

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,9 +22,19 @@ func TestUDPFlowsThroughTheRouter(t *testing.T) {
 	l := newUnwatchedLab(t, "h1", "h2")
 	l.router("r1", twoHosts)
 	for _, options := range [][]string{{"-l", "1400"}, {"-R", "-l", "64"}, {"-l", "4000"}} { // the last in fragments
-		got := l.throughput("h1", "h2", "10.2.0.2", append([]string{"-u", "-b", "5M"}, options...)...).End.Sum
-		if got.Packets < 50 || got.LostPackets > got.Packets/20 {
-			t.Errorf("iperf3 -u %v: of %.0f packets %.0f were lost", options, got.Packets, got.LostPackets)
+		// A receiver that the machine keeps from its processor loses packets that the router has
+		// delivered; a router that loses them loses them every time.
+		var lost []string
+		for range 3 {
+			got := l.throughput("h1", "h2", "10.2.0.2", append([]string{"-u", "-b", "5M"}, options...)...).End.Sum
+			if got.Packets >= 50 && got.LostPackets <= got.Packets/20 {
+				lost = nil
+				break
+			}
+			lost = append(lost, fmt.Sprintf("%.0f of %.0f", got.LostPackets, got.Packets))
+		}
+		if lost != nil {
+			t.Errorf("iperf3 -u %v: lost %v packets", options, lost)
 		}
 	}
 }
