@@ -180,7 +180,7 @@ func randomRun(t *testing.T, seed uint64, steps int) {
 				ev = Configure{draw()}
 			}
 		case 6:
-			ev = Clear{id, rng.IntN(3) == 0}
+			ev = Clear{Port: id, All: rng.IntN(3) == 0}
 		case 7, 8, 9:
 			now = now.Add(time.Duration(rng.Int64N(int64(40 * time.Second))))
 		case 10, 11, 12:

@@ -61,8 +61,8 @@ type Configure struct{ Config Config }
 // Clear forgets what was learned, from one neighbour, through one port or at all, and asks the
 // neighbours for their tables anew.
 type Clear struct {
-	All  bool
 	Port PortID
+	All  bool
 	Addr packet.Addr // of one neighbour, wherever it is; with Port 0 and All false
 }
 

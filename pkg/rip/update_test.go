@@ -121,3 +121,35 @@ func TestALargeTableIsPassedOnWhole(t *testing.T) {
 		t.Fatalf("%d routes were passed on, expected all", told)
 	}
 }
+
+// TestAnUpdateOnItsWayLosesNothing changes and forgets the very entry that an update would tell next.
+func TestAnUpdateOnItsWayLosesNothing(t *testing.T) {
+	for what, disturb := range map[string]func(s *station, e *entry){
+		"changed":   func(s *station, e *entry) { s.step(Redistribute{Prefix: e.net.prefix(), Gone: true}) },
+		"forgotten": func(s *station, e *entry) { s.m.forget(e) },
+	} {
+		cfg := both()
+		cfg.Burst = 1
+		cfg.Redistribute = map[Protocol]RedistributeRule{ProtocolStatic: {}}
+		s := newStation(t, cfg)
+		for i := range 200 {
+			s.step(Redistribute{Prefix: pfx(fmt.Sprintf("10.7.%d.0/24", i)), Protocol: ProtocolStatic})
+		}
+		s.after(6 * time.Second)
+		p := s.m.ports[lan]
+		for s.now = p.updateAt; len(p.jobs) == 0; s.now = s.now.Add(time.Millisecond) {
+			s.step(Tick{})
+		}
+		disturb(s, p.jobs[0].cursor.item)
+		told := map[string]bool{}
+		for _, l := range sends(s.after(900*time.Millisecond), lan) {
+			_, list, _ := strings.Cut(l, " v2 ")
+			for _, e := range strings.Split(list, ", ") {
+				told[e] = true
+			}
+		}
+		if n := len(told); n < 200+1-25-1 {
+			t.Errorf("an entry was %s on the way: the rest of the update told %d of 175", what, n)
+		}
+	}
+}
