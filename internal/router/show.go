@@ -144,6 +144,9 @@ func (r *Router) routeRows(v *rib.View) []api.Route {
 		if id != 0 {
 			one.Port = r.portName(id)
 		}
+		if h.From.IsValid() {
+			one.From = h.From.String()
+		}
 		rows = append(rows, one)
 	}
 	return rows
