@@ -18,7 +18,7 @@ func (r *Router) ripConfig(c *config.RIP) rip.Config {
 		Default: rip.DefaultRoute{
 			Originate: c.DefaultRoute.Originate, Metric: uint8(c.DefaultRoute.Metric), Tag: uint16(c.DefaultRoute.Tag),
 		},
-		Distance: uint8(c.Distance), MaxPaths: c.MaxPaths, MaxRoutes: c.MaxRoutes,
+		TriggerBurst: 5, Distance: uint8(c.Distance), MaxPaths: c.MaxPaths, MaxRoutes: c.MaxRoutes,
 	}
 	for i := range c.Ports {
 		if p := r.ports[c.Ports[i].Name]; p != nil {

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vrouterd/bench/internal/netnsock"
+)
+
+// absorb lets one router hear many routes from a neighbour and takes the processor time of all
+// its processes for that: from the first packet until a second after the last, with
+// what the router says in turn. The pace is one that all contenders' receive buffers
+// hold: 20 packets, then 50 ms.
+func (l *lab) absorb(name string, routes int) (time.Duration, error) {
+	c, err := l.newContender(name, topology{single: true})
+	if err != nil {
+		return 0, err
+	}
+	if err := c.start(); err != nil {
+		return 0, err
+	}
+	if err := l.rest(3 * time.Second); err != nil { // what the start itself costs is over
+		return 0, err
+	}
+	fd, err := netnsock.Open(c.neighborNamespace(), unix.AF_INET, unix.SOCK_DGRAM, 0, func(fd int) error {
+		return unix.Bind(fd, &unix.SockaddrInet4{Port: 520, Addr: [4]byte{10, 9, 1, 2}})
+	})
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	send := func(first, n int) error {
+		b := []byte{2, 2, 0, 0}
+		for i := first; i < first+n; i++ {
+			b = append(b, 0, 2, 0, 0, 100, 64+byte(i>>16), byte(i>>8), byte(i), 255, 255, 255, 255, 0, 0, 0, 0)
+			b = binary.BigEndian.AppendUint32(b, 1)
+		}
+		return unix.Sendto(fd, b, 0, &unix.SockaddrInet4{Port: 520, Addr: [4]byte{10, 9, 1, 1}})
+	}
+	before, err := processorTime(c.pids())
+	if err != nil {
+		return 0, err
+	}
+	for first, sent := 0, 0; first < routes; first += 25 {
+		if err := send(first, min(25, routes-first)); err != nil {
+			return 0, fmt.Errorf("send routes: %w", err)
+		}
+		if sent++; sent%20 == 0 {
+			if err := l.rest(50 * time.Millisecond); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if err := l.rest(time.Second); err != nil {
+		return 0, err
+	}
+	after, err := processorTime(c.pids())
+	if err != nil {
+		return 0, err
+	}
+	have, err := c.learned()
+	if err == nil && have < routes {
+		err = fmt.Errorf("only %d were learned", have)
+	}
+	return after - before, err
+}
+
+// processorTime is what the threads of processes have used, to the nanosecond.
+func processorTime(pids []int) (sum time.Duration, err error) {
+	for _, pid := range pids {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+		if err != nil || len(threads) == 0 {
+			return 0, fmt.Errorf("process %d is gone", pid)
+		}
+		for _, file := range threads {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				continue // a thread that has ended meanwhile
+			}
+			nanoseconds, err := strconv.ParseInt(strings.Fields(string(text))[0], 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("%s: %w", file, err)
+			}
+			sum += time.Duration(nanoseconds)
+		}
+	}
+	return sum, nil
+}
