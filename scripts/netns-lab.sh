@@ -16,7 +16,10 @@ usage: scripts/netns-lab.sh COMMAND
 
   demo                 raise a lab of two hosts and two routers, show it, take it down
   textbook             the same with the internetwork H1..H8 over R1, R2, R3: each hop from H1 to H8
-  up [demo|textbook]   raise a lab and leave it running (default: demo)
+  rip                  five routers and six links that find their routes by RIP, step by step: the tables
+                       of the textbooks at the start, converged, with a link cut, and counting to infinity
+  up [demo|textbook|rip]
+                       raise a lab and leave it running (default: demo)
   exec HOST CMD...     run CMD on a host; on a router: vrctl CMD (exec h1 ping 10.2.0.2, exec r1 show routes)
   shell HOST           a shell on a host
   status               what of the lab is running
@@ -349,6 +352,11 @@ everybody() {
     [ "$lost" -eq 0 ] || fail "$lost of 64 pings found no answer"
 }
 
+# ---- five routers that find their routes ------------------------------------------------------
+
+# shellcheck source=labs/rip.sh
+. "$root/labs/rip.sh"
+
 # ---- up and down ----------------------------------------------------------------------------
 
 raise() {
@@ -358,7 +366,7 @@ raise() {
         fail "the lab $lab is up, or left over: take it down first ($0 down), or choose another name (LAB=name)"
     echo "$1" >"$state/topology"
     say "Raising the lab $lab"
-    "raise_$1"
+    "raise_$1" "${@:2}"
     "picture_$1"
 }
 
@@ -406,7 +414,7 @@ lower() {
     mapfile -t pids < <(everyone | sort -u)
     end KILL 5 "${pids[@]}"
     for ns in $(ours); do ip netns del "$ns"; done
-    rm -f "$sockets/$lab"-r[0-9]*
+    rm -f "$sockets/$lab"-r[0-9a-e].sock*
     rm -rf "$state"
     rmdir "$labs" 2>/dev/null || true # other labs may be up
 }
@@ -457,14 +465,14 @@ in_lab() {
     exec ip netns exec "$lab-$where" "$@"
 }
 
-# walk TOPOLOGY: from nothing to nothing, with a look around in between.
+# walk TOPOLOGY [DETAIL]: from nothing to nothing, with a look around in between.
 walk() {
     local before after left
     before=$(interfaces)
     build
     trap lower EXIT # also when a step fails or somebody presses Ctrl-C
     trap 'exit 130' INT TERM HUP
-    raise "$1"
+    raise "$@"
     "show_$1"
     say "Taking the lab down"
     lower
@@ -482,8 +490,12 @@ demo | textbook)
     check_machine "$1"
     walk "$1"
     ;;
+rip)
+    check_machine "$1"
+    walk rip false # with every link down
+    ;;
 up)
-    case ${2:-demo} in demo | textbook) ;; *) fail "there is no lab called $2: it is demo or textbook" ;; esac
+    case ${2:-demo} in demo | textbook | rip) ;; *) fail "there is no lab called $2: it is demo, textbook or rip" ;; esac
     check_machine "$@"
     build
     trap lower EXIT
@@ -492,7 +504,10 @@ up)
     trap - EXIT
     echo
     status
-    note "next: $0 exec h1 ping 10.1.0.1; $0 exec r1 show routes; $0 down"
+    case ${2:-demo} in
+    rip) note "next: $0 exec ra show rip; $0 exec ha traceroute -n 10.0.3.2; $0 exec rb port down link2; $0 down" ;;
+    *) note "next: $0 exec h1 ping 10.1.0.1; $0 exec r1 show routes; $0 down" ;;
+    esac
     ;;
 down)
     check_machine "$1"
@@ -532,6 +547,7 @@ logs)
     ;;
 *)
     usage >&2
+    [ $# -eq 0 ] || printf '\n%snetns-lab: there is no command %s%s\n' "$red" "$1" "$plain" >&2
     exit 2
     ;;
 esac

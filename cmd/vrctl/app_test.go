@@ -131,7 +131,7 @@ func TestWatchRepeatsAndPaintsInPlaceOnATerminal(t *testing.T) {
 	if strings.Count(text, "\x1b[2J") != 1 || strings.Count(text, "\x1b[H") != 2 {
 		t.Errorf("one clean screen and two paintings are wanted: %q", text)
 	}
-	if !strings.Contains(text, "… and 5 lines") {
+	if !strings.Contains(text, "… and 4 lines") {
 		t.Errorf("what does not fit the screen is told of: %q", text)
 	}
 }

@@ -23,7 +23,7 @@ func (a *app) configCommand() *cobra.Command {
 		Long: `Show, check, apply and undo configurations. A change is made whole or not at all.
 
 A change applied with --confirm undoes itself after that time unless
-"vrctl config confirm" comes first: whoever cuts off the own way in, waits.
+"vrctl config confirm" comes first: who has cut off the own way in, only waits.
 A FILE of - is standard input.`,
 	}
 	config.AddCommand(a.configShow(), a.configCheck(), a.configDiff(), a.configApply(),

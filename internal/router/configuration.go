@@ -92,7 +92,10 @@ func (r *Router) Reload(source string) (result api.ApplyResult, err error) {
 		if result, err = r.replace("SIGHUP", source, 0, false); err == nil {
 			r.saved = source
 			r.heal(r.inOrder()...)
+			return
 		}
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		r.note("config_refused", "configuration", "the reload was refused, the router is unchanged: "+first, nil)
 	})
 	return result, errors.Join(stopped, err)
 }

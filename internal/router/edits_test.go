@@ -175,8 +175,14 @@ func TestSaveWritesTheFileAndKeepsItsMode(t *testing.T) {
 	if err := l.AddRoute(tester, api.RouteSpec{To: "10.9.0.0/16", Via: []string{"10.2.0.2"}}); err != nil {
 		t.Fatal(err)
 	}
+	if !l.Status().Unsaved {
+		t.Error("the status does not say that the file is behind")
+	}
 	if got, err := l.ConfigSave(); err != nil || got != path {
 		t.Fatal(got, err)
+	}
+	if l.Status().Unsaved {
+		t.Error("the status says that the file is behind after it was saved")
 	}
 	text, err := os.ReadFile(path)
 	if err != nil || string(text) != l.ConfigText() {

@@ -31,8 +31,9 @@ func (p *Punt) Size() int { return len(p.Packet) }
 
 const (
 	// puntDepth is how many packets a class of a port's queue holds, and
-	// puntBytes how many octets: super-frames are large.
-	puntDepth = 256
+	// puntBytes how many octets: super-frames are large. There are routers that send their
+	// whole RIP table at once: 1024 packets are 25,600 routes.
+	puntDepth = 1024
 	puntBytes = 1 << 20
 )
 
