@@ -547,6 +547,7 @@ logs)
     ;;
 *)
     usage >&2
+    [ $# -eq 0 ] || printf '\n%snetns-lab: there is no command %s%s\n' "$red" "$1" "$plain" >&2
     exit 2
     ;;
 esac

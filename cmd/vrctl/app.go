@@ -215,7 +215,8 @@ Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 no daemon;
 	f.StringVarP(&a.socket, "socket", "s", "", "the `path` of the router's control socket")
 	f.BoolVar(&a.json, "json", false, "print a JSON array with one object a row")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%v: see %s --help", err, c.CommandPath())
+		text, _, _ := strings.Cut(err.Error(), ": strconv.") // the rest speaks to programmers
+		return usagef("%s: see %s --help", text, c.CommandPath())
 	})
 	root.SetIn(a.in)
 	root.SetOut(a.out)

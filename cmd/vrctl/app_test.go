@@ -131,7 +131,7 @@ func TestWatchRepeatsAndPaintsInPlaceOnATerminal(t *testing.T) {
 	if strings.Count(text, "\x1b[2J") != 1 || strings.Count(text, "\x1b[H") != 2 {
 		t.Errorf("one clean screen and two paintings are wanted: %q", text)
 	}
-	if !strings.Contains(text, "… and 5 lines") {
+	if !strings.Contains(text, "… and 4 lines") {
 		t.Errorf("what does not fit the screen is told of: %q", text)
 	}
 }
@@ -154,6 +154,22 @@ func TestTablesFitTheTerminal(t *testing.T) {
 					t.Errorf("show %s on %d columns has a line of %d: %q", noun, width, got, line)
 				}
 			}
+		}
+	}
+}
+
+func TestANarrowTableGivesUpColumnsBeforeItsSentences(t *testing.T) {
+	for width, want := range map[int]string{
+		80:  "TIME                 MESSAGE",
+		100: "TIME                 KIND        MESSAGE",
+		120: "TIME                 KIND        SUBJECT           MESSAGE",
+	} {
+		table := newTable("", column{title: "TIME"}, column{title: "KIND", spare: true}, column{title: "SUBJECT", spare: true},
+			column{title: "MESSAGE", flexible: true, least: 56})
+		table.add(text("2026-01-02 09:04:05"), text("port_downs"), text("10.0.0.2 on core"), text(strings.Repeat("message ", 12)))
+		got, _, _ := strings.Cut(table.draw(screen{width: width}), "\n")
+		if got != want {
+			t.Errorf("%d columns: %q, expected %q", width, got, want)
 		}
 	}
 }

@@ -42,10 +42,13 @@ comments. Without a PORT: on all ports. With --json: one object a line.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringSliceVar(&r.Stages, "at", nil, "only at these `stages` of the packet path")
+	f.StringSliceVar(&r.Stages, "at", nil, "only at these `stages` of the packet path: rx, punt, drop, tx; with commas between")
+	cmd.RegisterFlagCompletionFunc("at", func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		return beginning([]string{"rx", "punt", "drop", "tx"}, begun), cobra.ShellCompDirectiveNoFileComp
+	})
 	f.StringVarP(&r.Filter, "filter", "f", "", "only packets that this tcpdump `expression` matches")
 	f.StringVarP(&file, "write", "w", "", "write pcapng to this `file`, - for standard output")
-	f.IntVarP(&r.Count, "count", "c", 0, "stop after `count` packets")
+	f.IntVarP(&r.Count, "count", "c", 0, "stop after `count` packets; 0: never")
 	f.IntVar(&r.Snaplen, "snaplen", 0, "only the first `octets` of each packet")
 	return cmd
 }

@@ -23,7 +23,7 @@ func (a *app) configCommand() *cobra.Command {
 		Long: `Show, check, apply and undo configurations. A change is made whole or not at all.
 
 A change applied with --confirm undoes itself after that time unless
-"vrctl config confirm" comes first: whoever cuts off the own way in, waits.
+"vrctl config confirm" comes first: who has cut off the own way in, only waits.
 A FILE of - is standard input.`,
 	}
 	config.AddCommand(a.configShow(), a.configCheck(), a.configDiff(), a.configApply(),
@@ -94,8 +94,10 @@ func inFile(path string, err error) error {
 	}
 	lines := strings.Split(strings.TrimRight(wrong.Message, "\n"), "\n")
 	for i, l := range lines {
+		// The daemon knows no file, and says "configuration:LINE:COLUMN: what is wrong".
+		l = strings.TrimPrefix(l, "configuration:")
 		if l != "" && '0' <= l[0] && l[0] <= '9' {
-			lines[i] = path + ":" + l // LINE:COLUMN: what is wrong
+			lines[i] = path + ":" + l
 		} else if !strings.HasPrefix(l, path+":") {
 			lines[i] = path + ": " + l
 		}

@@ -30,7 +30,8 @@ func (a *app) showEvents() *cobra.Command {
 			}
 			return a.show(cmd, func(ctx context.Context, c *client.Client) (view, error) {
 				all, err := c.PastEvents(ctx, q)
-				t := newTable("no events", column{title: "TIME"}, column{title: "KIND"}, column{title: "SUBJECT"}, column{title: "MESSAGE", flexible: true})
+				t := newTable("no events", column{title: "TIME"}, column{title: "KIND", spare: true},
+					column{title: "SUBJECT", spare: true}, column{title: "MESSAGE", flexible: true, least: 56}) // which says all three
 				for _, e := range all {
 					t.add(text(clock(e.Time)), cell{e.Kind, eventStyle(e.Kind)}, cell{e.Subject, bold}, text(e.Message))
 				}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -114,7 +115,7 @@ func (a *app) showNeighbors() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.show(cmd, func(ctx context.Context, c *client.Client) (view, error) {
 				all, err := c.Neighbors(ctx)
-				if len(args) == 1 {
+				if err == nil && len(args) == 1 {
 					kept := []api.Neighbor{}
 					for _, n := range all {
 						if n.Port == args[0] {
@@ -122,6 +123,12 @@ func (a *app) showNeighbors() *cobra.Command {
 						}
 					}
 					all = kept
+					if len(kept) == 0 {
+						there, err := c.Ports(ctx)
+						if err == nil && !slices.ContainsFunc(there, func(p api.Port) bool { return p.Name == args[0] }) {
+							return view{}, &api.Error{Code: api.NotFound, Message: noPort(args[0], there)}
+						}
+					}
 				}
 				return tableView(all, neighborsTable(all)), err
 			})

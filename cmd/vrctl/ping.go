@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -103,9 +104,10 @@ func (t *pingTally) summary(address string, took time.Duration) string {
 }
 
 func (a *app) ping(ctx context.Context, c *client.Client, r api.PingRequest) error {
-	if !a.json {
+	// The first line waits for a request that was not refused.
+	title := sync.OnceFunc(func() {
 		fmt.Fprintf(a.out, "PING %s %d(%d) bytes of data.\n", r.Address, r.Size, r.Size+28)
-	}
+	})
 	begun := time.Now()
 	var tally pingTally
 	rows := []api.PingReply{}
@@ -115,6 +117,7 @@ func (a *app) ping(ctx context.Context, c *client.Client, r api.PingRequest) err
 			rows = append(rows, p)
 			return nil
 		}
+		title()
 		_, err := fmt.Fprintln(a.out, pingLine(p))
 		return err
 	})
@@ -126,6 +129,7 @@ func (a *app) ping(ctx context.Context, c *client.Client, r api.PingRequest) err
 			return err
 		}
 	} else {
+		title()
 		fmt.Fprint(a.out, tally.summary(r.Address, time.Since(begun)))
 	}
 	if tally.received == 0 && tally.sent > 0 {

@@ -48,6 +48,9 @@ func statusBlock(s api.Status) *block {
 	if s.ConfigFile != "" {
 		config += " of " + s.ConfigFile
 	}
+	if s.Unsaved {
+		config += ", changed since: vrctl config save keeps it"
+	}
 	b.add("config", text(config))
 	if s.Unconfirmed {
 		b.add("", cell{fmt.Sprintf("waits for vrctl config confirm: undone in %s", age(s.ConfirmSecs)), yellow})

@@ -31,6 +31,7 @@ type column struct {
 	right    bool // for numbers
 	optional bool // left out when no row has anything to say in it
 	flexible bool // gives way when the terminal is narrow
+	least    int  // a flexible column is never narrower; 0: leastFlexible
 	spare    bool // left out when the terminal is narrower still, the last one first
 }
 
@@ -59,7 +60,10 @@ func (t *table) note(s string)                  { t.rows[len(t.rows)-1].note = s
 func width(s string) int                        { return utf8.RuneCountInString(s) }
 func newTable(empty string, c ...column) *table { return &table{columns: c, empty: empty} }
 
-const gap = 2
+const (
+	gap           = 2
+	leastFlexible = 12
+)
 
 // draw the table for a screen.
 func (t *table) draw(s screen) string {
@@ -102,23 +106,33 @@ func (t *table) widths(s screen) []int {
 	if s.width == 0 {
 		return widths
 	}
-	total := -gap
-	for _, w := range widths {
+	// What is needed at the least decides what is left out; what then is too much, flexible
+	// columns give up.
+	total, needed := -gap, -gap
+	floor := func(i int) int {
+		if least := t.columns[i].least; t.columns[i].flexible {
+			return min(widths[i], max(least, leastFlexible))
+		}
+		return widths[i]
+	}
+	for i, w := range widths {
 		if w >= 0 {
 			total += w + gap
+			needed += floor(i) + gap
+		}
+	}
+	for i := len(t.columns) - 1; i >= 0 && needed > s.width; i-- {
+		if t.columns[i].spare && widths[i] >= 0 {
+			total -= widths[i] + gap
+			needed -= floor(i) + gap
+			widths[i] = -1
 		}
 	}
 	for i, c := range t.columns {
 		if c.flexible && total > s.width && widths[i] > 0 {
-			less := min(total-s.width, max(widths[i]-12, 0))
+			less := min(total-s.width, widths[i]-floor(i))
 			widths[i] -= less
 			total -= less
-		}
-	}
-	for i := len(t.columns) - 1; i >= 0 && total > s.width; i-- {
-		if t.columns[i].spare && widths[i] >= 0 {
-			total -= widths[i] + gap
-			widths[i] = -1
 		}
 	}
 	return widths

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,9 +46,8 @@ the destination was not reached. With --json: an array with a row a hop, at the 
 }
 
 func (a *app) traceroute(ctx context.Context, c *client.Client, r api.TracerouteRequest) error {
-	if !a.json {
-		fmt.Fprintf(a.out, "traceroute to %s, %d hops max\n", r.Address, r.MaxHops)
-	}
+	// The first line waits for a request that was not refused.
+	title := sync.OnceFunc(func() { fmt.Fprintf(a.out, "traceroute to %s, %d hops max\n", r.Address, r.MaxHops) })
 	reached := false
 	rows := []api.TracerouteHop{}
 	err := c.Traceroute(ctx, r, func(h api.TracerouteHop) error {
@@ -58,6 +58,7 @@ func (a *app) traceroute(ctx context.Context, c *client.Client, r api.Traceroute
 			rows = append(rows, h)
 			return nil
 		}
+		title()
 		_, err := fmt.Fprintln(a.out, hopLine(h))
 		return err
 	})
@@ -70,7 +71,7 @@ func (a *app) traceroute(ctx context.Context, c *client.Client, r api.Traceroute
 		}
 	}
 	if ctx.Err() == nil && !reached {
-		return exitCode(exitFailed)
+		return fmt.Errorf("%s was not reached: `vrctl show route %s` tells which way was tried", r.Address, r.Address)
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func (a *app) waitCommand() *cobra.Command {
 		Args:              arguments(1, -1, "a condition"),
 		ValidArgsFunction: a.completeCondition,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			limit, err := duration("--timeout", timeout, 0)
+			limit, err := duration("--timeout", timeout, time.Millisecond)
 			if err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -81,7 +82,8 @@ nothing is left behind. Steer it with vrctl.`,
 	}
 	root.SetContext(context.Background())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see vrouterd --help", err)}
+		text, _, _ := strings.Cut(err.Error(), ": strconv.") // the rest speaks to programmers
+		return usageError{fmt.Errorf("%s; see vrouterd --help", text)}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	f := root.Flags()

@@ -127,6 +127,9 @@ func (d *Document) SetPortEnabled(name string, enabled bool) error {
 	return d.commit(&want, lines.setEnabled(name, enabled), func(tree *yaml.Node) { treeSetEnabled(tree, name, enabled) })
 }
 
+// ErrNoRoute is of a route to be deleted that is not among the static routes.
+var ErrNoRoute = errors.New("there is no static route")
+
 // findRoute returns the index of the route that DeleteRoute is to delete.
 func (d *Document) findRoute(match Route) (int, error) {
 	var all, exact []int
@@ -149,7 +152,7 @@ func (d *Document) findRoute(match Route) (int, error) {
 	}
 	switch {
 	case len(all) == 0:
-		return 0, fmt.Errorf("there is no static route %s", routeText(match))
+		return 0, fmt.Errorf("%w %s", ErrNoRoute, routeText(match))
 	case len(all) == 1:
 		return all[0], nil
 	case len(exact) == 1:

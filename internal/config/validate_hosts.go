@@ -95,7 +95,7 @@ func isEdge(subnet netip.Prefix, a netip.Addr) bool {
 // prefixList names subnets in messages.
 func prefixList(all []netip.Prefix) string {
 	if len(all) == 0 {
-		return "no address"
+		return "none"
 	}
 	const most = 8
 	var names []string

@@ -132,9 +132,9 @@ func (c *call) permit(e endpoint) error {
 		who = fmt.Sprintf("root and members of the group %s", c.operator.group)
 	}
 	if c.openRead.Load() {
-		return &api.Error{Code: api.Forbidden, Message: fmt.Sprintf("%s may read the tables only: this is for %s", c.peer.Name, who)}
+		return &api.Error{Code: api.Forbidden, Message: fmt.Sprintf("user %s may read the tables only: this is for %s", c.peer.Name, who)}
 	}
-	return &api.Error{Code: api.Forbidden, Message: fmt.Sprintf("%s may not use this router: it is for %s (control.read_only: all would let anyone read the tables)", c.peer.Name, who)}
+	return &api.Error{Code: api.Forbidden, Message: fmt.Sprintf("user %s may not use this router: it is for %s (control.read_only: all would let anyone read the tables)", c.peer.Name, who)}
 }
 
 // survive turns a handler's panic into one failed request.

@@ -60,7 +60,7 @@ const (
 
 	maxHeaderBytes = 16 << 10
 	maxJSONBytes   = 64 << 10 // body of a JSON request
-	maxConfigBytes = 32 << 20 // body of a configuration: about 500,000 routes
+	maxConfigBytes = 16 << 20 // body of a configuration: as much as the decoder takes
 )
 
 // Options of a Server.

@@ -86,7 +86,7 @@ func Run(ctx context.Context, opt Options) error {
 		return errors.Join(err, <-routerDone)
 	}
 
-	server, err := control.NewServer(control.Options{
+	server, err := openSocket(ctx, control.Options{
 		Path: filepath.Join(opt.SocketDir, c.Name+".sock"), Group: group,
 		ReadOnly: c.Control.ReadOnly, Backend: r, Log: opt.Log,
 	})
@@ -101,7 +101,9 @@ func Run(ctx context.Context, opt Options) error {
 	n := newNotifier()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Serve(ctx) })
-	g.Go(func() error { return sayReady(ctx, r, n, opt.Log, patience) })
+	g.Go(func() error {
+		return sayReady(ctx, r, n, opt.Log.With("version", opt.Version, "file", opt.ConfigPath), patience)
+	})
 	g.Go(func() error { return reloads(ctx, hup, r, n, opt) })
 	g.Go(func() error { return feed(ctx, r, n) })
 	err = g.Wait()
@@ -111,6 +113,27 @@ func Run(ctx context.Context, opt Options) error {
 		err = nil
 	}
 	return finish(err)
+}
+
+// goneWithin is how long a new run waits for the one before it to be gone: a killed process
+// holds its socket until the kernel has cleared it away.
+const goneWithin = time.Second
+
+// openSocket makes the control socket.
+func openSocket(ctx context.Context, o control.Options) (*control.Server, error) {
+	deadline := time.Now().Add(goneWithin)
+	for {
+		server, err := control.NewServer(o)
+		var other *control.RunningError
+		if !errors.As(err, &other) || time.Now().After(deadline) {
+			return server, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // load reads and validates the configuration file.
@@ -192,6 +215,10 @@ func reloads(ctx context.Context, hup <-chan os.Signal, r *router.Router, n noti
 			_, err = r.Reload(text)
 		}
 		if err != nil {
+			var faults config.Errors
+			if errors.As(err, &faults) {
+				err = faults // every line begins with its place, the first one too
+			}
 			for line := range strings.SplitSeq(err.Error(), "\n") {
 				opt.Log.Error("reload refused, the router is unchanged", "reason", line)
 			}

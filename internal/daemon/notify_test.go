@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// listen stands in for systemd; next is what it is told next.
-func listen(t *testing.T) (next func() string) {
+// fakeSystemd stands in for systemd; next is what it is told next.
+func fakeSystemd(t *testing.T) (next func() string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "notify")
 	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -33,7 +33,7 @@ func listen(t *testing.T) (next func() string) {
 }
 
 func TestSystemdIsToldInItsWords(t *testing.T) {
-	next := listen(t)
+	next := fakeSystemd(t)
 	n := newNotifier()
 	if err := n.send("READY=1"); err != nil {
 		t.Fatal(err)

@@ -136,6 +136,7 @@ var typeNames = [...]string{"none", "local", "unicast", "blackhole", "unreachabl
 type NextHop struct {
 	Addr netip.Addr // the gateway; zero: destinations are on the link of Port
 	Port uint32     // 0: found by resolving Addr
+	From netip.Addr // who told of this way, where that is not the route's From; for people only
 }
 
 // Hop is a resolved next hop.

@@ -49,7 +49,7 @@ func static(p string, via ...string) Route {
 func rip(p, from string, port uint32, metric int) Route {
 	return Route{
 		Prefix: pfx(p), Protocol: RIP, Source: from, Distance: 120, Metric: metric, From: ip(from),
-		NextHops: []NextHop{{ip(from), port}},
+		NextHops: []NextHop{{Addr: ip(from), Port: port}},
 	}
 }
 
@@ -180,7 +180,7 @@ func TestNextHopsResolveThroughOtherRoutes(t *testing.T) {
 	must(t, r, connected("10.9.0.0/24", core))
 	expect(t, r, "10.2.0.0/16 unicast via 10.9.0.2 port 2", "10.3.0.0/16 unicast via 10.9.0.2 port 2", "10.9.0.0/24 unicast port 2")
 	// A more specific route takes over what lies behind it.
-	must(t, r, Route{Prefix: pfx("10.2.0.0/24"), Protocol: Static, Distance: 1, NextHops: []NextHop{{ip("10.0.0.9"), lan}}})
+	must(t, r, Route{Prefix: pfx("10.2.0.0/24"), Protocol: Static, Distance: 1, NextHops: []NextHop{{Addr: ip("10.0.0.9"), Port: lan}}})
 	expect(t, r, "10.2.0.0/24 unicast via 10.0.0.9 port 1", "10.3.0.0/16 unicast via 10.0.0.9 port 1")
 }
 

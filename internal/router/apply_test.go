@@ -435,6 +435,10 @@ func TestAReloadTakesTheDecisionOnAnUnconfirmedChange(t *testing.T) {
 	if !l.Status().Unconfirmed {
 		t.Error("a refused reload confirmed a change")
 	}
+	past, _ := l.Events(t.Context())
+	if last := past[len(past)-1]; last.Kind != "config_refused" || !strings.Contains(last.Message, "prots") {
+		t.Errorf("the last event is %+v", last)
+	}
 	if _, err := l.Reload(two); err != nil {
 		t.Fatal(err)
 	}

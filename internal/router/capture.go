@@ -20,7 +20,7 @@ const captureDepth = 4096
 // Capture writes what passes the asked-for stages to w, as pcapng, until ctx ends
 // or there were enough. The filter runs here, not in the dataplane.
 func (r *Router) Capture(ctx context.Context, q api.CaptureRequest, w api.FlushWriter) error {
-	tap, names, err := r.newTap(q)
+	tap, err := r.newTap(q)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (r *Router) Capture(ctx context.Context, q api.CaptureRequest, w api.FlushW
 	}
 	w.Flush() // the reader sees that the capture is on
 
-	c := &capturing{r: r, out: out, names: names, interfaces: map[dataplane.PortID]int{}}
+	c := &capturing{r: r, out: out, interfaces: map[interfaceKey]int{}}
 	for n := 0; q.Count == 0 || n < q.Count; {
 		select {
 		case <-ctx.Done():
@@ -50,8 +50,9 @@ func (r *Router) Capture(ctx context.Context, q api.CaptureRequest, w api.FlushW
 		case <-r.stopped:
 			return errStopped
 		case t := <-tap.C:
+			tap.Took(&t)
 			filter := ipFilter
-			if names[t.Port].ethernet {
+			if t.Ethernet {
 				filter = ethernetFilter
 			}
 			if !filter.Match(t.Frame) {
@@ -74,35 +75,45 @@ func (r *Router) Capture(ctx context.Context, q api.CaptureRequest, w api.FlushW
 type capturing struct {
 	r          *Router
 	out        *capture.Writer
-	names      map[dataplane.PortID]capturePort
-	interfaces map[dataplane.PortID]int // described in the file so far
+	interfaces map[interfaceKey]int // described in the file so far
 	lost       uint64
 }
 
-type capturePort struct {
-	name     string
+// interfaceKey is what makes two interfaces of the file the same.
+type interfaceKey struct {
+	port     dataplane.PortID
 	ethernet bool
-	mtu      int
 }
 
 // write turns a record of the dataplane into one of the file.
 func (c *capturing) write(t *dataplane.Tapped, tap *dataplane.Tap) error {
-	index, ok := c.interfaces[t.Port]
+	key := interfaceKey{t.Port, t.Ethernet}
+	index, ok := c.interfaces[key]
 	if !ok {
-		p := c.names[t.Port]
-		if p.name == "" {
-			p.name = "router" // its own packets, before they have a port
-		}
 		var err error
-		if index, err = c.out.AddInterface(capture.Interface{Name: p.name, Ethernet: p.ethernet, MTU: p.mtu}); err != nil {
+		if index, err = c.out.AddInterface(c.describe(key)); err != nil {
 			return err
 		}
-		c.interfaces[t.Port] = index
+		c.interfaces[key] = index
 	}
 	return c.out.Packet(capture.Packet{
 		Interface: index, Time: c.r.started.Add(time.Duration(t.At)), Data: t.Frame, Length: t.Length,
 		Comment: c.comment(t, tap), Direction: direction(t),
 	})
+}
+
+// describe is an interface of the file, for a port that may have come after the capture began.
+func (c *capturing) describe(key interfaceKey) capture.Interface {
+	i := capture.Interface{Name: "router", Ethernet: key.ethernet} // its own packets, before they have a port
+	if key.port != 0 {
+		c.r.do(func() {
+			i.Name = c.r.portName(uint32(key.port))
+			if p := c.r.byID[key.port]; p != nil {
+				i.MTU = p.cfg.MTU
+			}
+		})
+	}
+	return i
 }
 
 // comment says in words what the bytes do not show.
@@ -135,27 +146,23 @@ func direction(t *dataplane.Tapped) capture.Direction {
 }
 
 // newTap reads a request.
-func (r *Router) newTap(q api.CaptureRequest) (*dataplane.Tap, map[dataplane.PortID]capturePort, error) {
+func (r *Router) newTap(q api.CaptureRequest) (*dataplane.Tap, error) {
 	if q.Snaplen < 0 || q.Count < 0 {
-		return nil, nil, &api.Error{Code: api.Usage, Message: "the snap length and the count cannot be negative"}
+		return nil, &api.Error{Code: api.Usage, Message: "the snap length and the count cannot be negative"}
 	}
 	tap := &dataplane.Tap{Snaplen: q.Snaplen, C: make(chan dataplane.Tapped, captureDepth)}
 	for _, name := range q.Stages {
 		stage, ok := dataplane.ParseStage(name)
 		if !ok {
-			return nil, nil, &api.Error{Code: api.Usage, Message: fmt.Sprintf("there is no stage %q; the stages are rx, punt, drop and tx", name)}
+			return nil, &api.Error{Code: api.Usage, Message: fmt.Sprintf("there is no stage %q; the stages are rx, punt, drop and tx", name)}
 		}
 		tap.Stages[stage] = true
 	}
 	if len(q.Stages) == 0 {
 		tap.Stages[dataplane.StageRx], tap.Stages[dataplane.StageTx], tap.Stages[dataplane.StageDrop] = true, true, true
 	}
-	names := map[dataplane.PortID]capturePort{}
 	var err error
 	stopped := r.do(func() {
-		for _, p := range r.ports {
-			names[p.id] = capturePort{p.cfg.Name, r.fwd.ports[p.id].Ethernet, p.cfg.MTU}
-		}
 		for _, name := range q.Ports {
 			p := r.ports[name]
 			if p == nil {
@@ -168,7 +175,7 @@ func (r *Router) newTap(q api.CaptureRequest) (*dataplane.Tap, map[dataplane.Por
 			tap.Ports[p.id] = true
 		}
 	})
-	return tap, names, errors.Join(stopped, err)
+	return tap, errors.Join(stopped, err)
 }
 
 // setTap begins or ends a capture in the dataplane.

@@ -58,8 +58,10 @@ func (r *Router) ConfigText() (text string) {
 
 // ConfigCheck validates a configuration for this router.
 func (r *Router) ConfigCheck(source string) error {
-	_, err := config.Parse("configuration", []byte(source))
-	return usage(err)
+	var name string
+	stopped := r.do(func() { name = r.config.Name })
+	_, err := parse(source, name) // long texts are not to hold up the loop
+	return errors.Join(stopped, err)
 }
 
 // ConfigDiff compares the running configuration with another.
@@ -90,31 +92,37 @@ func (r *Router) Reload(source string) (result api.ApplyResult, err error) {
 		if result, err = r.replace("SIGHUP", source, 0, false); err == nil {
 			r.saved = source
 			r.heal(r.inOrder()...)
+			return
 		}
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		r.note("config_refused", "configuration", "the reload was refused, the router is unchanged: "+first, nil)
 	})
 	return result, errors.Join(stopped, err)
 }
 
-// parse reads a configuration for this router, which has its name already when the
-// text gives none.
-func (r *Router) parse(source string) (*config.Config, error) {
+// parse reads a configuration for the router of this name, which a text that gives none
+// takes on.
+func parse(source, name string) (*config.Config, error) {
 	const given = "configuration"
 	c, err := config.Parse(given, []byte(source))
 	if err == nil && c.Name == given {
-		return config.Parse(r.config.Name+".yaml", []byte(source))
+		c, err = config.Parse(name+".yaml", []byte(source))
 	}
-	return c, err
+	if err != nil {
+		return nil, usage(err)
+	}
+	if c.Name != name {
+		return nil, &api.Error{Code: api.Usage, Message: fmt.Sprintf(
+			"the configuration is for instance %q, this is %q; the name of a running router cannot change", c.Name, name)}
+	}
+	return c, nil
 }
 
 // replace runs on the control goroutine. waiting is as in [Router.apply].
 func (r *Router) replace(author, source string, confirm time.Duration, waiting bool) (result api.ApplyResult, err error) {
-	c, err := r.parse(source)
+	c, err := parse(source, r.config.Name)
 	if err != nil {
-		return result, usage(err)
-	}
-	if c.Name != r.config.Name {
-		return result, &api.Error{Code: api.Usage, Message: fmt.Sprintf(
-			"the configuration is for instance %q, this is %q; the name of a running router cannot change", c.Name, r.config.Name)}
+		return result, err
 	}
 	changes := config.Changes(r.config, c)
 	back := r.text
@@ -302,7 +310,13 @@ func (r *Router) DeleteRoute(peer api.Peer, s api.RouteSpec) error {
 	if err != nil {
 		return usage(err)
 	}
-	return r.edit(peer, func(d *config.Document) error { return d.DeleteRoute(route) })
+	return r.edit(peer, func(d *config.Document) error {
+		err := d.DeleteRoute(route)
+		if errors.Is(err, config.ErrNoRoute) {
+			return &api.Error{Code: api.NotFound, Message: err.Error()}
+		}
+		return err
+	})
 }
 
 // routeOf reads a route specification.

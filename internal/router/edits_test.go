@@ -105,7 +105,7 @@ func TestAnEditThatIsRefusedChangesNothing(t *testing.T) {
 			return l.AddRoute(tester, api.RouteSpec{To: "10.8.0.0/16", Via: []string{"10.2.0.2"}, Distance: 256})
 		}, []string{"256"}},
 		{"type", api.Usage, func() error { return l.AddRoute(tester, api.RouteSpec{To: "10.8.0.0/16", Type: "hole"}) }, []string{"hole"}},
-		{"delete what is not", api.Usage, func() error { return l.DeleteRoute(tester, api.RouteSpec{To: "10.8.0.0/16"}) }, []string{"10.8.0.0/16"}},
+		{"delete what is not", api.NotFound, func() error { return l.DeleteRoute(tester, api.RouteSpec{To: "10.8.0.0/16"}) }, []string{"10.8.0.0/16"}},
 		{"neighbor mac", api.Usage, func() error {
 			return l.AddNeighbor(tester, api.NeighborSpec{Port: "lan1", Address: "10.1.0.9", MAC: "x"})
 		}, []string{"x"}},
@@ -121,6 +121,7 @@ func TestAnEditThatIsRefusedChangesNothing(t *testing.T) {
 		{"no such neighbor", api.NotFound, func() error { return l.DeleteNeighbor(tester, api.NeighborSpec{Address: "10.1.0.99"}) }, []string{"10.1.0.99"}},
 		{"flush", api.NotFound, func() error { _, err := l.FlushNeighbors("nope"); return err }, []string{"nope"}},
 		{"another name", api.Usage, func() error { _, err := l.ConfigApply(tester, "name: r2\n", 0); return err }, []string{"r2", "r1"}},
+		{"check of another name", api.Usage, func() error { return l.ConfigCheck("name: r2\n") }, []string{"r2", "r1"}},
 		{"negative confirm", api.Usage, func() error { _, err := l.ConfigApply(tester, two, -time.Second); return err }, nil},
 		{"lookup", api.Usage, func() error { _, err := l.Route("x"); return err }, []string{"x"}},
 		{"IPv6 lookup", api.Usage, func() error { _, err := l.Route("::1"); return err }, []string{"::1"}},
@@ -174,8 +175,14 @@ func TestSaveWritesTheFileAndKeepsItsMode(t *testing.T) {
 	if err := l.AddRoute(tester, api.RouteSpec{To: "10.9.0.0/16", Via: []string{"10.2.0.2"}}); err != nil {
 		t.Fatal(err)
 	}
+	if !l.Status().Unsaved {
+		t.Error("the status does not say that the file is behind")
+	}
 	if got, err := l.ConfigSave(); err != nil || got != path {
 		t.Fatal(got, err)
+	}
+	if l.Status().Unsaved {
+		t.Error("the status says that the file is behind after it was saved")
 	}
 	text, err := os.ReadFile(path)
 	if err != nil || string(text) != l.ConfigText() {

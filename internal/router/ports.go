@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vrouterd/internal/config"
 	"vrouterd/internal/packet"
 	"vrouterd/internal/port"
@@ -397,7 +399,11 @@ func (r *Router) portFailed(f dataplane.Failure) {
 	if p == nil || p.at != f.Attachment {
 		return
 	}
-	r.lostDevice(p, f.Err)
+	why := fmt.Errorf("device %s cannot be read: %w", p.cfg.Device, f.Err)
+	if errors.Is(f.Err, unix.EBADFD) { // what TUN/TAP says once the device is deleted
+		why = fmt.Errorf("device %s was deleted: it is made again as soon as that is possible", p.cfg.Device)
+	}
+	r.lostDevice(p, why)
 }
 
 // lostDevice closes what is left of a device, and begins to try for it again.

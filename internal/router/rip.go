@@ -109,7 +109,7 @@ func (r *Router) ripInstall(now time.Time, a *rip.Install) {
 		Distance: int(a.Distance), Metric: int(a.Metric), Tag: int(a.Tag), From: a.Paths[0].From.Netip(),
 	}
 	for _, p := range a.Paths {
-		route.NextHops = append(route.NextHops, rib.NextHop{Addr: p.NextHop.Netip(), Port: uint32(p.Port)})
+		route.NextHops = append(route.NextHops, rib.NextHop{Addr: p.NextHop.Netip(), Port: uint32(p.Port), From: p.From.Netip()})
 	}
 	if err := r.rib.Update(now, route); err != nil {
 		r.log.Error("the routing table refused a route of RIP", "prefix", a.Prefix, "error", err)

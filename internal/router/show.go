@@ -29,7 +29,7 @@ func (r *Router) Status() (s api.Status) {
 			Name: r.config.Name, Version: r.opt.Version, PID: os.Getpid(),
 			Started: r.started, UptimeSeconds: time.Since(r.started).Seconds(), Ready: r.ready(),
 			Ports: len(r.ports), Routes: r.rib.Len(), FIBRoutes: r.dp.FIB().Len(), FIBBytes: r.dp.FIB().Bytes(),
-			Workers: r.dp.Workers(), ConfigFile: r.opt.ConfigPath,
+			Workers: r.dp.Workers(), ConfigFile: r.opt.ConfigPath, Unsaved: r.text != r.saved,
 			MemoryBytes: residentBytes(),
 		}
 		s.Neighbors = len(r.arp.Neighbors(time.Now()))
@@ -144,6 +144,9 @@ func (r *Router) routeRows(v *rib.View) []api.Route {
 		if id != 0 {
 			one.Port = r.portName(id)
 		}
+		if h.From.IsValid() {
+			one.From = h.From.String()
+		}
 		rows = append(rows, one)
 	}
 	return rows
@@ -212,33 +215,57 @@ func (r *Router) explainForwarding(a netip.Addr, l *rib.Lookup, out *api.RouteLo
 }
 
 // FIB is what the dataplane holds.
-func (r *Router) FIB() (rows []api.FIBEntry) {
+func (r *Router) FIB() []api.FIBEntry {
+	type entry struct {
+		prefix netip.Prefix
+		v      fib.Value
+	}
+	var held []entry
+	ways := map[fib.Value][]api.FIBEntry{} // what an adjacency says, but for the prefix
 	r.do(func() {
-		rows = make([]api.FIBEntry, 0, len(r.fwd.held))
+		held = make([]entry, 0, len(r.fwd.held))
 		for p, v := range r.fwd.held {
-			e := &r.fwd.entries[v]
-			if e.key.kind != dataplane.Multipath {
-				rows = append(rows, r.fibRow(p, v))
-				continue
-			}
-			for _, m := range e.members {
-				row := r.fibRow(p, m)
-				row.Action = "multipath"
-				rows = append(rows, row)
+			held = append(held, entry{p, v})
+			if ways[v] == nil {
+				ways[v] = r.fibWays(v)
 			}
 		}
 	})
-	slices.SortFunc(rows, func(a, b api.FIBEntry) int {
-		p, q := netip.MustParsePrefix(a.Prefix), netip.MustParsePrefix(b.Prefix)
-		return cmp.Or(p.Addr().Compare(q.Addr()), cmp.Compare(p.Bits(), q.Bits()), cmp.Compare(a.NextHop, b.NextHop))
+	// A full table takes a while to sort and to word: the control loop need not wait for it.
+	slices.SortFunc(held, func(a, b entry) int {
+		return cmp.Or(a.prefix.Addr().Compare(b.prefix.Addr()), cmp.Compare(a.prefix.Bits(), b.prefix.Bits()))
 	})
+	rows := make([]api.FIBEntry, 0, len(held))
+	for _, e := range held {
+		name := e.prefix.String()
+		for _, row := range ways[e.v] {
+			row.Prefix = name
+			rows = append(rows, row)
+		}
+	}
 	return rows
 }
 
-func (r *Router) fibRow(p netip.Prefix, v fib.Value) api.FIBEntry {
+// fibWays is a row for each way that an adjacency leads, by next hop.
+func (r *Router) fibWays(v fib.Value) []api.FIBEntry {
+	e := &r.fwd.entries[v]
+	if e.key.kind != dataplane.Multipath {
+		return []api.FIBEntry{r.fibRow(v)}
+	}
+	var rows []api.FIBEntry
+	for _, m := range e.members {
+		row := r.fibRow(m)
+		row.Action = "multipath"
+		rows = append(rows, row)
+	}
+	slices.SortFunc(rows, func(a, b api.FIBEntry) int { return cmp.Compare(a.NextHop, b.NextHop) })
+	return rows
+}
+
+func (r *Router) fibRow(v fib.Value) api.FIBEntry {
 	e := &r.fwd.entries[v]
 	a := r.fwd.adjacency(e)
-	row := api.FIBEntry{Prefix: p.String(), Action: a.Kind.String()}
+	row := api.FIBEntry{Action: a.Kind.String()}
 	if a.Port != 0 {
 		row.Port = r.portName(uint32(a.Port))
 	}

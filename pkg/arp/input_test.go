@@ -1,6 +1,7 @@
 package arp
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -109,8 +110,9 @@ func TestLadderNamesEveryRefusal(t *testing.T) {
 func TestReasonsHaveNamesAndSentences(t *testing.T) {
 	names := map[string]bool{}
 	check := func(name, sentence string) {
-		if name == "" || name != "none" && names[name] || len(sentence) < 10 || sentence[len(sentence)-1] != '.' {
-			t.Errorf("reason %q says %q: expected its own name and a sentence", name, sentence)
+		if name == "" || name != "none" && names[name] || len(sentence) < 10 || sentence[len(sentence)-1] == '.' ||
+			sentence[0] >= 'A' && sentence[0] <= 'Z' && !strings.HasPrefix(sentence, "ARP") {
+			t.Errorf("reason %q says %q: expected its own name, and words that stand in a table as those of the dataplane do", name, sentence)
 		}
 		names[name] = true
 	}

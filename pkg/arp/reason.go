@@ -35,35 +35,35 @@ type words struct{ name, description string }
 
 func word(table []words, i int) words {
 	if i >= len(table) {
-		return words{"unknown", "The reason is unknown."}
+		return words{"unknown", "the reason is unknown"}
 	}
 	return table[i]
 }
 
 var badWords = [NumBadReasons]words{
-	BadNone:             {"none", "The packet was accepted."},
-	BadPort:             {"arp_port", "An ARP packet arrived on a port that is not up."},
-	BadShort:            {"arp_short", "An ARP packet is shorter than the 28 octets of IPv4 over Ethernet."},
-	BadHardwareType:     {"arp_hardware_type", "An ARP packet is not about Ethernet."},
-	BadProtocolType:     {"arp_protocol_type", "An ARP packet is not about IPv4."},
-	BadLengths:          {"arp_lengths", "An ARP packet states address lengths other than 6 and 4."},
-	BadOperation:        {"arp_operation", "An ARP packet is neither a request nor a reply."},
-	BadFrameDestination: {"arp_frame_destination", "An ARP packet came in a frame addressed to another station."},
-	BadFrameSource:      {"arp_frame_source", "An ARP packet came in a frame whose source is a group or zero address."},
-	BadSourceMismatch:   {"arp_source_mismatch", "An ARP packet names another sender than the frame it came in."},
-	BadSenderMAC:        {"arp_sender_mac", "An ARP packet claims a group or zero hardware address for its sender."},
-	BadLoop:             {"arp_loop", "An ARP packet of this port came back: the link loops."},
-	BadSenderAddress:    {"arp_sender_address", "An ARP packet's sender address is no address of a host."},
-	BadOwnAddress:       {"arp_own_address", "An ARP packet claims an address that the router has on another port."},
-	BadConflict:         {"arp_conflict", "Another station uses an address of this port."},
-	BadOffLink:          {"arp_off_link", "An ARP packet's sender is not on-link at the port where it arrived."},
-	BadTargetAddress:    {"arp_target_address", "An ARP packet asks for an address that no host can have."},
-	BadUnsolicited:      {"arp_unsolicited", "An ARP reply that nobody asked for is about no known neighbour."},
-	BadPermanent:        {"arp_permanent", "A station claims the address of a permanent neighbour with another hardware address."},
-	BadTooSoon:          {"arp_too_soon", "A second station claims a neighbour's address within a second of the first."},
-	BadCacheFull:        {"arp_cache_full", "A neighbour could not be learned: the cache is full of neighbours in use."},
-	BadStaticAddress:    {"arp_static_address", "A permanent neighbour was refused: its address is no address of another host."},
-	BadStaticMAC:        {"arp_static_mac", "A permanent neighbour was refused: its hardware address is zero or broadcast."},
+	BadNone:             {"none", "the packet was accepted"},
+	BadPort:             {"arp_port", "an ARP packet arrived on a port that is not up"},
+	BadShort:            {"arp_short", "an ARP packet is shorter than the 28 octets of IPv4 over Ethernet"},
+	BadHardwareType:     {"arp_hardware_type", "an ARP packet is not about Ethernet"},
+	BadProtocolType:     {"arp_protocol_type", "an ARP packet is not about IPv4"},
+	BadLengths:          {"arp_lengths", "an ARP packet states address lengths other than 6 and 4"},
+	BadOperation:        {"arp_operation", "an ARP packet is neither a request nor a reply"},
+	BadFrameDestination: {"arp_frame_destination", "an ARP packet came in a frame addressed to another station"},
+	BadFrameSource:      {"arp_frame_source", "an ARP packet came in a frame whose source is a group or zero address"},
+	BadSourceMismatch:   {"arp_source_mismatch", "an ARP packet names another sender than the frame it came in"},
+	BadSenderMAC:        {"arp_sender_mac", "an ARP packet claims a group or zero hardware address for its sender"},
+	BadLoop:             {"arp_loop", "an ARP packet of this port came back: the link loops"},
+	BadSenderAddress:    {"arp_sender_address", "an ARP packet's sender address is no address of a host"},
+	BadOwnAddress:       {"arp_own_address", "an ARP packet claims an address that the router has on another port"},
+	BadConflict:         {"arp_conflict", "another station uses an address of this port"},
+	BadOffLink:          {"arp_off_link", "an ARP packet's sender is not on-link at the port where it arrived"},
+	BadTargetAddress:    {"arp_target_address", "an ARP packet asks for an address that no host can have"},
+	BadUnsolicited:      {"arp_unsolicited", "an ARP reply that nobody asked for is about no known neighbour"},
+	BadPermanent:        {"arp_permanent", "a station claims the address of a permanent neighbour with another hardware address"},
+	BadTooSoon:          {"arp_too_soon", "a second station claims a neighbour's address within a second of the first"},
+	BadCacheFull:        {"arp_cache_full", "a neighbour could not be learned: the cache is full of neighbours in use"},
+	BadStaticAddress:    {"arp_static_address", "a permanent neighbour was refused: its address is no address of another host"},
+	BadStaticMAC:        {"arp_static_mac", "a permanent neighbour was refused: its hardware address is zero or broadcast"},
 }
 
 func (r BadReason) String() string { return word(badWords[:], int(r)).name }
@@ -94,20 +94,20 @@ const (
 )
 
 var dropWords = [NumDropReasons]words{
-	DropNone:          {"none", "The packet was not dropped."},
-	DropPortDown:      {"neighbor_port_down", "A packet to a neighbour met a port that is not up."},
-	DropNotNeighbor:   {"neighbor_not_a_host", "A packet's next hop is an address that no neighbour can have."},
-	DropOwnAddress:    {"neighbor_own_address", "A packet's next hop is an address of the router itself."},
-	DropNoAddress:     {"neighbor_no_source", "A neighbour could not be asked for: the port has no address in use."},
-	DropBudget:        {"neighbor_budget", "A packet to an unknown neighbour found too many others being resolved."},
-	DropRate:          {"neighbor_request_rate", "A packet to an unknown neighbour found too many ARP requests queued."},
-	DropWaitingPacket: {"neighbor_queue_packets", "A packet that waited for a neighbour was pushed out by newer ones."},
-	DropWaitingBytes:  {"neighbor_queue_bytes", "A packet could not wait for a neighbour: too many octets wait in all."},
-	DropFailed:        {"neighbor_unreachable", "A packet waited for a neighbour that does not answer ARP."},
-	DropPortLost:      {"neighbor_port_lost", "A packet waited for a neighbour when its port went down."},
-	DropMoved:         {"neighbor_not_on_link", "A packet waited for a neighbour that is no longer on-link."},
-	DropFlushed:       {"neighbor_flushed", "A packet waited for a neighbour that was flushed."},
-	DropEvicted:       {"neighbor_evicted", "A packet waited for an unanswered neighbour that made room for another."},
+	DropNone:          {"none", "the packet was not dropped"},
+	DropPortDown:      {"neighbor_port_down", "a packet to a neighbour met a port that is not up"},
+	DropNotNeighbor:   {"neighbor_not_a_host", "a packet's next hop is an address that no neighbour can have"},
+	DropOwnAddress:    {"neighbor_own_address", "a packet's next hop is an address of the router itself"},
+	DropNoAddress:     {"neighbor_no_source", "a neighbour could not be asked for: the port has no address in use"},
+	DropBudget:        {"neighbor_budget", "a packet to an unknown neighbour found too many others being resolved"},
+	DropRate:          {"neighbor_request_rate", "a packet to an unknown neighbour found too many ARP requests queued"},
+	DropWaitingPacket: {"neighbor_queue_packets", "a packet that waited for a neighbour was pushed out by newer ones"},
+	DropWaitingBytes:  {"neighbor_queue_bytes", "a packet could not wait for a neighbour: too many octets wait in all"},
+	DropFailed:        {"neighbor_unreachable", "a packet waited for a neighbour that does not answer ARP"},
+	DropPortLost:      {"neighbor_port_lost", "a packet waited for a neighbour when its port went down"},
+	DropMoved:         {"neighbor_not_on_link", "a packet waited for a neighbour that is no longer on-link"},
+	DropFlushed:       {"neighbor_flushed", "a packet waited for a neighbour that was flushed"},
+	DropEvicted:       {"neighbor_evicted", "a packet waited for an unanswered neighbour that made room for another"},
 }
 
 func (r DropReason) String() string { return word(dropWords[:], int(r)).name }

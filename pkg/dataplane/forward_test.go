@@ -126,6 +126,21 @@ func TestMartiansAreDropped(t *testing.T) {
 	}
 }
 
+func TestNobodyElseSpeaksToTheRouterInItsOwnName(t *testing.T) {
+	b := newTestbed(t)
+	for _, own := range []string{"10.1.0.1", "10.2.0.1"} {
+		b.arrive(portA, ipPacket(addr(own), addr("10.1.0.1"), packet.ProtoUDP, []byte("12345678")))
+	}
+	b.noPunt()
+	if n := b.drops()["source_martian"]; n != 2 {
+		t.Errorf("%d dropped, want 2", n)
+	}
+	b.d.Control().Output(ipPacket(addr("10.1.0.1"), addr("10.2.0.1"), packet.ProtoUDP, nil)) // the router itself may
+	if p := b.punt(); p.Reason != PuntLocal || !p.Own {
+		t.Errorf("punt %+v", p)
+	}
+}
+
 func TestClassEIsForwardedWhenTheOperatorSaysSo(t *testing.T) {
 	b := newTestbed(t, func(t *Tables) { t.ClassE = true })
 	b.arrive(portA, ipPacket(hostA, addr("240.1.2.3"), packet.ProtoUDP, nil))

@@ -90,6 +90,10 @@ func FlowHash(ip packet.IPv4) uint32 {
 
 // ip4Local hands the router a packet of its own.
 func (w *worker) ip4Local(p *work) {
+	if !p.own && w.isOwn(p.ip().Src()) {
+		w.drop(p, DropSourceMartian) // forged, so that the router would answer itself
+		return
+	}
 	if p.opts.sourceRoute != 0 && w.tables.SourceRoute && w.nextSourceRoute(p) {
 		return
 	}

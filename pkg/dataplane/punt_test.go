@@ -221,6 +221,9 @@ func TestCaptureSeesAPacketAtEveryStage(t *testing.T) {
 		t.Fatalf("records %+v", recs)
 	}
 	rx, tx := recs[0], recs[1]
+	if !rx.Ethernet || tx.Ethernet {
+		t.Errorf("link-layer headers: %v on an Ethernet port, %v on a TUN port", rx.Ethernet, tx.Ethernet)
+	}
 	if rx.Length != len(ip)+14 || !bytes.Equal(rx.Frame[14:], ip) || rx.At != 77 || rx.Segments != 1 {
 		t.Errorf("received %+v", rx)
 	}
@@ -257,6 +260,35 @@ func TestCaptureSeesOnlyWhatItAskedFor(t *testing.T) {
 	}
 	if len(tapped(small)) != 1 || small.Lost() != 1 || b.d.Counters().TapsLost != 1 {
 		t.Errorf("%d lost, %d counted", small.Lost(), b.d.Counters().TapsLost)
+	}
+}
+
+func TestACaptureThatNobodyReadsHoldsBoundedMemory(t *testing.T) {
+	slow := newTap(4096, StageRx)
+	b := newTestbed(t, withTaps(slow))
+	ip, v := superTCP(hostA, addr("192.0.2.1"), packet.TCPAck, nil, numbered(60000), 1000)
+	const n = 300 // 18 MB
+	for range n {
+		b.arrive(portA, ip, v)
+	}
+	held := 0
+	recs := tapped(slow)
+	for _, r := range recs {
+		held += len(r.Frame)
+	}
+	if held > tapOctets || held < tapOctets/2 || slow.Lost() != uint64(n-len(recs)) {
+		t.Errorf("%d records of %d octets are held, %d were lost; the bound is %d octets", len(recs), held, slow.Lost(), tapOctets)
+	}
+	b.arrive(portA, ip, v)
+	if got := tapped(slow); len(got) != 0 {
+		t.Errorf("%d records beyond the bound", len(got))
+	}
+	for _, r := range recs {
+		slow.Took(&r)
+	}
+	b.arrive(portA, ip, v)
+	if got := tapped(slow); len(got) != 1 {
+		t.Errorf("%d records once the reader has caught up, want 1", len(got))
 	}
 }
 

@@ -64,7 +64,7 @@ var dropText = [NumDropReasons]struct{ name, sentence string }{
 	DropHeaderLength:        {"ip_header_length", "the IPv4 header length is below 20 or beyond the packet"},
 	DropHeaderChecksum:      {"ip_checksum", "the IPv4 header checksum is wrong"},
 	DropTotalLength:         {"ip_total_length", "the IPv4 total length is below its header or beyond the frame"},
-	DropSourceMartian:       {"source_martian", "the source address can never send (RFC 1812 section 5.3.7)"},
+	DropSourceMartian:       {"source_martian", "the source address can never send, or is the router's own (RFC 1812 section 5.3.7)"},
 	DropDestinationMartian:  {"destination_martian", "the destination can never be routed (RFC 1812 section 5.3.7)"},
 	DropLinkBroadcast:       {"link_broadcast", "a unicast packet came in a link-layer broadcast (RFC 1122 section 3.3.6)"},
 	DropReversePath:         {"reverse_path", "the way back to the source leads through another port (RFC 3704)"},

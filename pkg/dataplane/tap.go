@@ -42,21 +42,30 @@ type Tapped struct {
 	GSOSize  int
 	Partial  bool   // its checksum is left to the device
 	Own      bool   // sent by the router itself
+	Ethernet bool   // Frame begins with an Ethernet header
 	At       int64  // by the dataplane's clock, nanoseconds
 	Frame    []byte // with its link-layer header where the port has one; cut to the snap length
 	Length   int    // of the whole frame
 }
 
-// Tap is one capture: what it wants to see and where to put it.
+// tapOctets is how many octets of frames a capture may fall behind: super-frames are large.
+const tapOctets = 8 << 20
+
+// Tap is one capture: what it wants to see and where to put it. Whoever takes a
+// record from C says so with Took.
 type Tap struct {
 	Ports   map[PortID]bool // nil: all
 	Stages  [NumStages]bool
 	Snaplen int // octets of a frame to keep; 0: all
 	C       chan Tapped
+	held    atomic.Int64 // octets of frames in C
 	lost    atomic.Uint64
 }
 
-// Lost counts what did not fit the channel.
+// Took makes room for what follows a record that was taken from C.
+func (t *Tap) Took(r *Tapped) { t.held.Add(-int64(len(r.Frame))) }
+
+// Lost counts what did not fit the channel, or was more than tapOctets.
 func (t *Tap) Lost() uint64 { return t.lost.Load() }
 
 // Taps are the captures under way.
@@ -78,8 +87,13 @@ func (w *worker) tap(stage Stage, p *work, id PortID, reason DropReason, etherne
 		if t.Snaplen > 0 {
 			n = min(n, t.Snaplen)
 		}
+		if t.held.Add(int64(n)) > tapOctets {
+			t.held.Add(-int64(n))
+			t.lost.Add(1)
+			continue
+		}
 		rec := Tapped{
-			Stage: stage, Port: id, Drop: reason, Own: p.own, At: w.d.clock(),
+			Stage: stage, Port: id, Drop: reason, Own: p.own, Ethernet: ethernet, At: w.d.clock(),
 			Partial: p.partial(), Frame: append(make([]byte, 0, n), frame[:n]...), Length: len(frame),
 			Segments: 1,
 		}
@@ -90,6 +104,7 @@ func (w *worker) tap(stage Stage, p *work, id PortID, reason DropReason, etherne
 		select {
 		case t.C <- rec:
 		default:
+			t.Took(&rec)
 			t.lost.Add(1)
 		}
 	}

@@ -3,10 +3,12 @@
 # stands on, and storms it with changes. Everything happens in namespaces made here,
 # which are gone at the end. Needs root.
 #
-#   go build -o bin ./cmd/... && test/chaos/chaos.sh bin
+#   scripts/build && test/chaos/chaos.sh bin
+#
+# shellcheck disable=SC2317  # functions are called by way of check and the trap
 set -u
 bin=$(realpath "${1:?directory of vrouterd and vrctl}")
-id=c$$
+id=vrchaos$$
 tmp=$(mktemp -d /tmp/chaos.XXXXXX)
 h1=$id-h1 h2=$id-h2 net=$id-net
 name=$id-r

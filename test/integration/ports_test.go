@@ -246,6 +246,18 @@ func TestAKilledRouterStartsAgain(t *testing.T) {
 	l.hosts["h1"].ping("10.2.0.2")
 }
 
+// A script that kills and starts in one breath meets a process that is still on its way out.
+func TestAKilledRouterStartsAgainAtOnce(t *testing.T) {
+	l := newLab(t, "h1", "h2")
+	r := l.router("r1", twoHosts)
+	r.signal(syscall.SIGKILL)
+	before := r.ended
+	r.start()
+	<-before
+	r.ready()
+	l.hosts["h1"].ping("10.2.0.2")
+}
+
 func TestASecondRouterOfTheSameNameIsRefused(t *testing.T) {
 	l := newLab(t, "h1", "h2")
 	r := l.router("r1", twoHosts)

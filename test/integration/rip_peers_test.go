@@ -239,18 +239,6 @@ func (b *bird) birdc(command string) string {
 	return b.lab.must(append(args[:1:1], args[2:]...)...) // not restricted to looking
 }
 
-// reconfigure gives it another text than bird did.
-func (b *bird) reconfigure(old, replacement string) {
-	b.lab.t.Helper()
-	file := b.dir + "/bird.conf"
-	text := readText(file)
-	if !strings.Contains(text, old) {
-		b.lab.t.Fatalf("BIRD's configuration has no %q", old)
-	}
-	b.writeFile(file, strings.ReplaceAll(text, old, replacement))
-	expect(b.lab.t, b.birdc("configure"), "Reconfigured")
-}
-
 // rip reads `show route all` of the protocol rip1.
 func (b *bird) rip() map[string]ripRoute {
 	b.lab.t.Helper()

@@ -28,6 +28,7 @@ type Status struct {
 	Drops         uint64    `json:"drops"`
 	Revision      int       `json:"config_revision"`
 	ConfigFile    string    `json:"config_file"`
+	Unsaved       bool      `json:"config_unsaved"`     // what runs is not what the file held when it was read or saved last
 	Unconfirmed   bool      `json:"config_unconfirmed"` // an apply --confirm waits
 	ConfirmSecs   float64   `json:"config_confirm_seconds"`
 	MemoryBytes   uint64    `json:"memory_bytes"` // resident

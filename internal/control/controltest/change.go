@@ -103,7 +103,7 @@ func (f *Fake) ConfigText() string {
 // ConfigCheck takes what begins as a configuration does.
 func (f *Fake) ConfigCheck(source string) error {
 	if !strings.HasPrefix(source, "name:") {
-		return &api.Error{Code: api.Usage, Message: "1:1: the configuration begins with its name"}
+		return &api.Error{Code: api.Usage, Message: "configuration:1:1: the configuration begins with its name"}
 	}
 	return nil
 }
@@ -192,6 +192,9 @@ func (f *Fake) Ping(ctx context.Context, r api.PingRequest, reply func(api.PingR
 // Traceroute finds two routers before the destination; the second keeps silent once.
 func (f *Fake) Traceroute(_ context.Context, r api.TracerouteRequest, hop func(api.TracerouteHop)) error {
 	hop(api.TracerouteHop{TTL: 1, Probes: []api.TracerouteProbe{{From: "10.0.0.2", RTTSeconds: 0.0005}, {From: "10.0.0.2", RTTSeconds: 0.00025}, {From: "10.0.0.2", RTTSeconds: 0.001}}})
+	if r.MaxHops == 1 {
+		return nil // all asked for was done
+	}
 	hop(api.TracerouteHop{TTL: 2, Probes: []api.TracerouteProbe{{From: "10.7.0.1", RTTSeconds: 0.002}, {}, {From: "10.7.0.5", RTTSeconds: 0.002, Note: "!H"}}})
 	if r.MaxHops == 2 {
 		return &api.Error{Code: api.Failed, Message: "the last hop was not reached"}

@@ -59,7 +59,7 @@ func New(name string) *Fake {
 		{Name: "core", Kind: "tap", Device: "core", MAC: "02:00:5e:10:00:02", Addresses: []string{"10.0.0.1/29"},
 			MTU: 9000, Up: true, Offload: true, Queues: 2, RxPackets: 567, RxBytes: 48195, RxDrops: 57, TxPackets: 1229001, TxBytes: 1850100000, State: "up", Bridge: "br-core"},
 		{Name: "wan", Kind: "tun", Netns: "isp", Device: "tun0", Addresses: []string{"192.0.2.1/31"}, MTU: 1400, Queues: 1,
-			State: "missing", Reason: "the device tun0 is gone from namespace isp: it is made again when the namespace is back"},
+			State: "missing", Reason: "network namespace isp was deleted"},
 	}
 	f.routes = []api.Route{
 		{Prefix: "0.0.0.0/0", NextHop: "192.0.2.0", Port: "wan", Protocol: "static", Type: "unicast", Distance: 1, AgeSeconds: 93000, Reason: "port wan is down"},
@@ -117,7 +117,7 @@ func (f *Fake) Route(address string) (api.RouteLookup, error) {
 	switch {
 	case strings.HasPrefix(address, "10.9."):
 		return api.RouteLookup{Address: address, Prefix: "10.9.0.0/16", Action: "forward", NextHops: []string{"10.0.0.2", "10.0.0.3"}, Ports: []string{"core", "core"},
-			MAC: "02:00:00:00:00:02", Why: "10.9.0.0/16 is the longest prefix, and its two routes cost the same", Candidates: slices.Clone(f.routes[4:6])}, nil
+			MAC: "02:00:00:00:00:02", Why: "10.9.0.0/16 is the longest prefix that covers 10.9.1.1; 2 equal routes share the traffic", Candidates: slices.Clone(f.routes[4:6])}, nil
 	case strings.HasPrefix(address, "198.51.100."):
 		return api.RouteLookup{Address: address, Prefix: "198.51.100.0/24", Action: "blackhole", Why: "198.51.100.0/24 is the longest prefix"}, nil
 	}

@@ -2,84 +2,80 @@ package fib
 
 import "math/bits"
 
-// A block splits a prefix by its next 6 bits. Its 64 cells are stored as runs of
-// equal entries:
+// A block splits a prefix further. It is an array of 2, 4, 8, 16, 32 or 64 cells
+// that span equally many addresses each: as few as its routes allow. A /18 with
+// nothing longer than /20 inside has 4 cells; one with a /24 somewhere has 64. Blocks
+// never change once they are linked.
 //
-//	word 0    a bit set for every cell where a run starts (cell 0 is the lowest bit)
-//	word 1..  the entry of each run, 32 bits, two a word, the lower half first
+// A cell holds a value, 0 for "nothing longer here", or a link, which is a reference
+// to a deeper block with the highest bit set. Links lead from a /24 to the block of
+// its /27s and from a /27 to the block of its addresses:
 //
-// so that the entry of a cell is found with one load, a population count and one
-// load that hits the same cache line more often than not. An entry is a value, 0
-// for "nothing longer here", or a link. Blocks never change once they are linked.
-//
-// A link leads from a /24 to a quad, two words with the entries of its four
-// /26s, and from there to the block of a /26.
+//	block of a   spans     a cell spans at least   cells    bytes
+//	/18          14 bits   8 bits (a /24)          2 to 64  32 to 256
+//	/24           8 bits   5 bits (a /27)          2 to 8   32
+//	/27           5 bits   0 bits                  2 to 32  32 to 128
 const (
-	cells     = 64
-	maxWords  = 1 + cells/2 // the largest block
-	quadWords = 2
-	link      = uint32(1) << 31
+	slotBits = 14 // of an address, below a slot
+	cellBits = 8  // below the finest cell of a /18
+	deepBits = 5  // below the finest cell of a /24
+
+	unit      = 8 // cells: blocks begin at multiples of it and are as long as a power of two of it
+	cells     = 1 << (slotBits - cellBits)
+	deepCells = 1 << (cellBits - deepBits)
+	hostCells = 1 << deepBits
+
+	link = uint32(1) << 31
 )
 
-// entryAt returns the entry of cell c&0x3f in the block at off.
-func entryAt(blocks []uint64, off, c uint32) uint32 {
-	// The shift moves the starts beyond cell c out of the word.
-	n := uint32(bits.OnesCount64(blocks[off]<<(^c&0x3f))) + 1
-	return uint32(blocks[off+n>>1] >> (n & 1 << 5))
-}
+// ref tells where a block is and how it is divided: the upper 27 bits count in
+// units from the start of the arena, the lower 5 are the number of address bits
+// that a cell spans. In bytes, a unit being 32 of them, the place is the reference
+// without its lower 5 bits: no shift is needed to get there.
+type ref uint32
 
-// deepEntryAt returns the entry of address a&0xff in the quad at off.
-func deepEntryAt(blocks []uint64, off, a uint32) uint32 {
-	e := quadEntry(blocks, off, a>>6&3)
-	if e&link != 0 {
-		e = entryAt(blocks, e&^link, a)
+const (
+	refBits = 5
+
+	// none refers to block 0, which says 0 for the whole of a /18.
+	none ref = slotBits
+
+	// A link has 26 bits for the place, so the arena has at most 2^29 cells (2 GB).
+	maxCells = 1 << (31 - refBits) * unit
+)
+
+func makeRef(off uint32, span int) ref { return ref(off/unit<<refBits | uint32(span)) }
+
+// off is the index of the block's first cell in the arena.
+func (r ref) off() uint32 { return uint32(r) >> refBits * unit }
+
+// span is the number of address bits below a cell.
+func (r ref) span() int { return int(r & (1<<refBits - 1)) }
+
+// length is the number of cells of the block, which spans so many address bits.
+func (r ref) length(bits int) uint32 { return 1 << (bits - r.span()) }
+
+// room is what a block of n cells takes in the arena, in cells.
+func room(n uint32) uint32 { return max(n, unit) }
+
+// grain tells how coarse a block may be that says the same as these cells, a
+// power of two of them: 1<<grain of them become one.
+func grain(from []uint32) int {
+	// Equal neighbours can be one as far as all the edges between unequal ones
+	// are at multiples of the new size.
+	edges := uint(len(from))
+	for i := 1; i < len(from); i++ {
+		if from[i] != from[i-1] {
+			edges |= uint(i)
+		}
 	}
-	return e
+	return bits.TrailingZeros(edges)
 }
 
-func quadEntry(blocks []uint64, off, i uint32) uint32 {
-	return uint32(blocks[off+i>>1] >> (i & 1 << 5))
-}
-
-// words is the size of the block at off.
-func words(blocks []uint64, off uint32) uint32 {
-	return 1 + (uint32(bits.OnesCount64(blocks[off]))+1)/2
-}
-
-// expand writes the entries of the block at off into to.
-func expand(blocks []uint64, off uint32, to []uint32) {
-	n := uint32(1)
-	e := uint32(0)
-	starts := blocks[off]
+// unfold writes the cells of a /18's block to to, in the finest division.
+func unfold(blocks []uint32, r ref, to []uint32) {
+	off, shift := r.off(), r.span()-cellBits
 	for i := range to[:cells] {
-		if starts>>i&1 != 0 {
-			n++
-			e = uint32(blocks[off+n>>1] >> (n & 1 << 5))
-		}
-		to[i] = e
+		to[i] = blocks[off+uint32(i>>shift)]
 	}
-}
-
-// compress is the inverse of expand. It returns the words of the block, which
-// are part of to, and the entry that fills the block if it is only one.
-func compress(from []uint32, to *[maxWords]uint64) (block []uint64, only uint32, single bool) {
-	from = from[:cells]
-	n := uint32(2) // half words used
-	starts := uint64(1)
-	previous := from[0]
-	to[1] = uint64(previous)
-	for i := 1; i < cells; i++ {
-		if e := from[i]; e != previous {
-			starts |= 1 << i
-			n++
-			if n&1 == 0 {
-				to[n>>1] = uint64(e)
-			} else {
-				to[n>>1] |= uint64(e) << 32
-			}
-			previous = e
-		}
-	}
-	to[0] = starts
-	return to[:n>>1+1], previous, starts == 1
 }

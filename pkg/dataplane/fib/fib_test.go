@@ -127,6 +127,50 @@ func TestRefusedChangesSayWhatWouldBeRight(t *testing.T) {
 	}
 }
 
+func TestTableRefusesToGrowBeyondItsBound(t *testing.T) {
+	table := newTable()
+	mustInsert(t, table, Change{10 << 24, 8, 1})
+	table.routes.count = MaxRoutes // as if so many others were there
+	if err := table.Insert(20<<24, 8, 1); err == nil || !strings.Contains(err.Error(), "at most 2097152") {
+		t.Errorf("one route too many: error %v", err)
+	}
+	wantLookup(t, table, 20<<24, 0)
+	mustInsert(t, table, Change{10 << 24, 8, 2})
+	wantLookup(t, table, 10<<24, 2)
+	if !table.Delete(10<<24, 8) {
+		t.Error("a full table does not let go of a route")
+	}
+	mustInsert(t, table, Change{20 << 24, 8, 3})
+}
+
+func TestBlocksAreAsCoarseAsTheirRoutesAllow(t *testing.T) {
+	for _, c := range []struct {
+		routes []Change
+		size   int // cells taken, the empty block included
+	}{
+		{[]Change{{10 << 24, 8, 1}}, unit},
+		{[]Change{{10 << 24, 16, 1}}, unit},
+		{[]Change{{10 << 24, 18, 1}}, unit},
+		{[]Change{{10 << 24, 19, 1}}, unit + unit},
+		{[]Change{{10 << 24, 20, 1}, {10<<24 | 1<<12, 20, 2}}, unit + unit},
+		{[]Change{{10 << 24, 22, 1}}, unit + 16},
+		{[]Change{{10 << 24, 24, 1}}, unit + 64},
+		{[]Change{{10 << 24, 24, 1}, {10<<24 | 1<<8, 24, 1}}, unit + 32}, // two halves with one value are one /23
+		{[]Change{{10 << 24, 27, 1}}, unit + 64 + unit},
+		{[]Change{{10 << 24, 32, 1}}, unit + 64 + unit + 32},
+		{[]Change{{10 << 24, 29, 1}, {10<<24 | 64, 30, 1}}, unit + 64 + unit + 2*unit},
+	} {
+		table := newTable()
+		if err := table.Apply(c.routes); err != nil {
+			t.Fatal(err)
+		}
+		if int(table.arena.live) != c.size {
+			t.Errorf("%v takes %d cells, want %d", c.routes, table.arena.live, c.size)
+		}
+		checkArena(t, table)
+	}
+}
+
 func TestTheLastChangeOfAPrefixInABatchCounts(t *testing.T) {
 	for _, bits := range []int{0, 8, 9, 16, 17, 24, 32} {
 		table := newTable()

@@ -83,54 +83,87 @@ func (w twin) checkAll(t *testing.T, table *Table) {
 	checkArena(t, table)
 }
 
-// checkArena verifies that the blocks in use, free and waiting are disjoint
-// and that the count of live words is right.
+// checkArena verifies what Lookup relies on, which computes addresses without
+// bounds checks: wherever a page, a slot or a link leads, there is a block, wholly inside the
+// arena and divided so that no bits of an address lead out of it. The blocks in
+// use, free and waiting are disjoint, nothing is lost, and the counts are right.
 func checkArena(t *testing.T, table *Table) {
 	t.Helper()
 	h := table.head.Load()
 	a := &table.arena
-	owner := make([]string, len(h.blocks))
+	owner := make([]string, len(h.blocks)/unit)
 	live := uint32(0)
-	claim := func(off, n uint32, who string) {
-		for i := off; i < off+n; i++ {
+	claim := func(off, size uint32, who string) {
+		if size%unit != 0 || size == 0 || off%unit != 0 || off+size > a.used {
+			t.Fatalf("%s has %d cells from %d on: not whole units within %d", who, size, off, a.used)
+		}
+		for i := off / unit; i < (off+size)/unit; i++ {
 			if owner[i] != "" {
-				t.Fatalf("arena word %d belongs to %s and to %s", i, owner[i], who)
+				t.Fatalf("arena unit %d belongs to %s and to %s", i, owner[i], who)
 			}
 			owner[i] = who
 		}
 	}
-	use := func(off, n uint32, who string) {
-		claim(off, n, who)
-		live += n
+	use := func(off, size uint32, who string) {
+		claim(off, size, who)
+		live += size
 	}
-	use(0, 2, "the empty block")
-	for i, page := range h.pages {
+	// finest is the number of bits below the smallest cell that the level has.
+	var check func(r ref, bits, finest int, who string)
+	check = func(r ref, bits, finest int, who string) {
+		if r.span() < finest || r.span() >= bits {
+			t.Fatalf("%s has cells of %d bits, want %d to %d", who, r.span(), finest, bits-1)
+		}
+		use(r.off(), room(r.length(bits)), who)
+		same := true
+		for i, e := range h.blocks[r.off():][:r.length(bits)] {
+			if i%2 != 0 && e != h.blocks[r.off()+uint32(i)-1] {
+				same = false
+			}
+			switch {
+			case e&link == 0:
+			case r.span() != finest || finest == 0:
+				t.Fatalf("%s has a link in a cell of %d bits", who, r.span())
+			case finest == cellBits:
+				check(ref(e&^link), cellBits, deepBits, who+" /24")
+			default:
+				check(ref(e&^link), deepBits, 0, who+" /27")
+			}
+		}
+		if same {
+			t.Fatalf("%s could be half as large", who)
+		}
+	}
+	use(0, unit, "the empty block")
+	for _, e := range h.blocks[:unit] {
+		if e != 0 {
+			t.Fatal("the empty block was written")
+		}
+	}
+	if int(a.used) > len(h.blocks) || len(h.blocks)%unit != 0 || int(a.pages)*pageSlots > len(h.slots) {
+		t.Fatalf("%d cells and %d pages are given out, there are %d and %d", a.used, a.pages, len(h.blocks), len(h.slots)/pageSlots)
+	}
+	taken := map[uint32]int{}
+	for i := range pageCount {
+		page := h.page(uint32(i))
 		if page == 0 {
 			continue
 		}
+		if other, ok := taken[page]; ok || page%pageSlots != 0 || page/pageSlots >= a.pages {
+			t.Fatalf("the page of /11 number %d is at slot %d of %d pages; that of number %d is there too", i, page, a.pages, other)
+		}
+		taken[page] = i
 		inUse := uint16(0)
 		for j, slot := range h.slots[page:][:pageSlots] {
-			if slot != 0 {
-				inUse++
-			}
-			off := uint32(slot)
-			if off == 0 {
+			if slot == emptySlot {
 				continue
 			}
-			who := fmt.Sprint(Prefix{packet.Addr(i<<22 | j<<14), 18})
-			use(off, words(h.blocks, off), who)
-			var entries [cells]uint32
-			expand(h.blocks, off, entries[:])
-			for _, e := range entries {
-				if e&link == 0 {
-					continue
-				}
-				use(e&^link, quadWords, who+" quad")
-				for q := range uint32(4) {
-					if e := quadEntry(h.blocks, e&^link, q); e&link != 0 {
-						use(e&^link, words(h.blocks, e&^link), who+" deep")
-					}
-				}
+			inUse++
+			if slot>>63 != 0 {
+				t.Fatalf("slot %d of /11 number %d has a link for a value", j, i)
+			}
+			if ref(slot) != none {
+				check(ref(slot), slotBits, cellBits, fmt.Sprint(Prefix{packet.Addr(i<<pageBits | j<<slotBits), 18}))
 			}
 		}
 		if inUse != a.inUse[page/pageSlots] {
@@ -147,24 +180,24 @@ func checkArena(t *testing.T, table *Table) {
 		t.Fatalf("arena counts %d empty pages, found %d", a.empty, empty)
 	}
 	if live != a.live {
-		t.Fatalf("arena counts %d live words, found %d", a.live, live)
+		t.Fatalf("arena counts %d live cells, found %d", a.live, live)
 	}
 	for n, off := range a.free {
-		for ; off != 0; off = uint32(h.blocks[off]) {
-			claim(off, uint32(n), "the free list")
+		for ; off != 0; off = h.blocks[off] {
+			claim(off, uint32(n)*unit, "the free list")
 		}
 	}
 	for _, p := range a.pending[a.first:] {
-		claim(p.off, p.words, "the pending list")
+		claim(p.off, p.size, "the pending list")
 	}
-	for i := range a.used {
+	for i := range a.used / unit {
 		if owner[i] == "" {
-			t.Fatalf("arena word %d is lost", i)
+			t.Fatalf("arena unit %d is lost", i)
 		}
 	}
-	for _, v := range h.slots[:pageSlots] {
-		if v != 0 {
-			t.Fatal("page 0 was written")
+	for i, v := range h.slots {
+		if v != emptySlot && (i < pageSlots || i >= int(a.pages)*pageSlots) {
+			t.Fatalf("slot %d, which no prefix has, was written", i)
 		}
 	}
 }

@@ -22,7 +22,6 @@ type work struct {
 	dying   []dyingShort
 	cells   [256]uint32 // of the /16 at hand, by /24
 	deep    [256]uint32 // of a /24, by address
-	block   [maxWords]uint64
 }
 
 // dyingShort is a deleted route of 9 to 16 bits.
@@ -52,14 +51,16 @@ func (t *Table) Delete(a packet.Addr, bits int) bool {
 }
 
 // Apply makes all the changes or, when one of them is refused (as by Insert),
-// none. Of several changes of one prefix the last one counts; deleting a route
-// that is not there changes nothing. What the batch changes in one /16 is
-// computed and published once.
+// none. It also refuses a batch whose new routes might take the table beyond
+// MaxRoutes; what the batch deletes does not make room for them. Of several
+// changes of one prefix the last one counts; deleting a route that is not there
+// changes nothing. What the batch changes in one /16 is computed and published
+// once.
 //
 // While Apply runs a reader sees for each address either the route from before
 // the batch or the one from after it.
 func (t *Table) Apply(changes []Change) error {
-	short := false
+	short, inserts := false, 0
 	for i, c := range changes {
 		switch {
 		case c.Bits < 0 || c.Bits > 32:
@@ -71,6 +72,12 @@ func (t *Table) Apply(changes []Change) error {
 			return fmt.Errorf("fib: change %d, %v/%d: value %d is above %d", i, c.Addr, c.Bits, c.Value, MaxValue)
 		}
 		short = short || c.Bits <= 8
+		if c.Value != 0 {
+			inserts++
+		}
+	}
+	if err := t.checkRoom(changes, inserts); err != nil {
+		return err
 	}
 	t.work.dirtyLo, t.work.dirtyHi = 256, -1
 	for _, c := range changes {
@@ -94,6 +101,22 @@ func (t *Table) Apply(changes []Change) error {
 	t.purge()
 	t.publishSlots()
 	t.settle()
+	return nil
+}
+
+// checkRoom refuses a batch that might take the table beyond MaxRoutes.
+func (t *Table) checkRoom(changes []Change, inserts int) error {
+	if t.routes.count+inserts <= MaxRoutes {
+		return nil
+	}
+	for _, c := range changes {
+		if _, ok := t.Get(c.Addr, c.Bits); ok && c.Value != 0 {
+			inserts-- // only its value changes
+		}
+	}
+	if t.routes.count+inserts > MaxRoutes {
+		return fmt.Errorf("fib: %d routes and %d more do not fit: the table holds at most %d", t.routes.count, inserts, MaxRoutes)
+	}
 	return nil
 }
 
@@ -253,20 +276,20 @@ func (t *Table) publishSlot(s uint32) {
 	}
 	first, last := uint32(b.lo>>6), uint32(b.hi>>6)
 	for q := first; q <= last; q++ {
-		t.unfold(b, q, t.slot(s<<2|q))
+		t.open(b, q, t.slot(s<<2|q))
 	}
 	t.paint(b)
 	for q := first; q <= last; q++ {
-		block, only, single := compress(t.work.cells[q*cells:], &t.work.block)
+		quarter := t.work.cells[q*cells:][:cells]
 		b.whole &^= 1 << q
-		switch {
+		switch r, only, single := t.arena.fold(quarter, cellBits); {
 		case !single:
-			t.storeSlot(s<<2|q, cover|uint64(t.arena.place(block)))
+			t.storeSlot(s<<2|q, cover|uint64(r))
 		case only != 0:
 			b.whole |= 1 << q
-			t.storeSlot(s<<2|q, uint64(only)<<32)
+			t.storeSlot(s<<2|q, uint64(only)<<32|uint64(none))
 		default:
-			t.storeSlot(s<<2|q, cover)
+			t.storeSlot(s<<2|q, cover|uint64(none))
 		}
 	}
 	if first > 0 || last < 3 {
@@ -281,8 +304,7 @@ func (t *Table) publishSlot(s uint32) {
 
 // slot returns the word of a /18.
 func (t *Table) slot(s uint32) uint64 {
-	h := t.head.Load()
-	return h.slots[h.pages[s>>8]+s&0xff]
+	return t.head.Load().slot(packet.Addr(s << slotBits))
 }
 
 // storeSlot gives a /18 another word, and a page if it needs one.
@@ -292,36 +314,37 @@ func (t *Table) storeSlot(s uint32, word uint64) {
 		return
 	}
 	h := t.head.Load()
-	if h.pages[s>>8] == 0 {
-		h = t.arena.attach(s >> 8)
+	if h.page(s/pageSlots) == 0 {
+		h = t.arena.attach(s / pageSlots)
 	}
-	page := h.pages[s>>8]
-	if old == 0 || word == 0 {
-		t.arena.count(page, old == 0)
+	page := h.page(s / pageSlots)
+	if old == emptySlot || word == emptySlot {
+		t.arena.count(page, old == emptySlot)
 	}
-	atomic.StoreUint64(&h.slots[page+s&0xff], word)
+	atomic.StoreUint64(&h.slots[page+s%pageSlots], word)
 }
 
-// unfold writes what a slot says into the cells of quarter q, without the
+// open writes what a slot says into the cells of quarter q, without the
 // dirty ones, and unlinks the blocks that are about to be replaced.
-func (t *Table) unfold(b *bucket, q uint32, slot uint64) {
+func (t *Table) open(b *bucket, q uint32, slot uint64) {
 	quarter := t.work.cells[q*cells:][:cells]
-	off := uint32(slot)
-	blocks := t.head.Load().blocks
+	old := ref(slot)
 	if b.whole>>q&1 != 0 {
 		fill(quarter, 0, cells-1, uint32(slot>>32))
+	} else if old == none {
+		clear(quarter)
 	} else {
-		expand(blocks, off, quarter)
+		unfold(t.head.Load().blocks, old, quarter)
 	}
 	lo, hi := max(uint32(b.lo), q*cells), min(uint32(b.hi), q*cells+cells-1)
 	for c := lo; c <= hi; c++ {
 		if e := t.work.cells[c]; e&link != 0 {
-			t.arena.unlinkQuad(e &^ link)
+			t.arena.unlinkDeep(ref(e &^ link))
 		}
 		t.work.cells[c] = 0
 	}
-	if off != 0 {
-		t.arena.unlink(off, words(blocks, off))
+	if old != none {
+		t.arena.unlink(old, slotBits)
 	}
 }
 
@@ -358,7 +381,7 @@ func (t *Table) paint(b *bucket) {
 }
 
 // deepen returns the entry for a /24 with longer routes inside, which are in
-// order: a link to a quad, or a value if they all agree.
+// order: a link to its block, or a value if they all agree.
 func (t *Table) deepen(cover uint32, routes []route) uint32 {
 	w := &t.work
 	fill(w.deep[:], 0, 255, cover)
@@ -366,21 +389,19 @@ func (t *Table) deepen(cover uint32, routes []route) uint32 {
 		c := r.low() & 0xff
 		fill(w.deep[:], c, c+1<<(32-r.length())-1, r.value())
 	}
-	var quad [4]uint32
-	for q := range quad {
-		block, only, single := compress(w.deep[q*cells:], &w.block)
+	var eighths [deepCells]uint32
+	for i := range eighths {
+		r, only, single := t.arena.fold(w.deep[i*hostCells:][:hostCells], 0)
 		if !single {
-			only = link | t.arena.place(block)
+			only = link | uint32(r)
 		}
-		quad[q] = only
+		eighths[i] = only
 	}
-	if e := quad[0]; e&link == 0 && e == quad[1] && e == quad[2] && e == quad[3] {
-		return e
+	r, only, single := t.arena.fold(eighths[:], deepBits)
+	if !single {
+		return link | uint32(r)
 	}
-	return link | t.arena.place([]uint64{
-		uint64(quad[0]) | uint64(quad[1])<<32,
-		uint64(quad[2]) | uint64(quad[3])<<32,
-	})
+	return only
 }
 
 func fill(to []uint32, lo, hi, v uint32) {
