@@ -199,9 +199,15 @@ show_rip() {
     rip_link down 2 5
     rip_table alone
     say "What became of C's network at B"
-    rip_events B "$since" 10.0.3.0/24 | rip_clock
-    note "Where the metric rises by 4 at a time, a rumour of C went round the ring A, B, E, D, whose four routers split"
-    note "horizon does not see together. The bad news came after it; infinity is the bound."
+    text=$(rip_events B "$since" 10.0.3.0/24)
+    rip_clock <<<"$text"
+    if grep -q learned <<<"$text"; then
+        note "A rumour of C was quicker than the bad news, and went round the ring A, B, E, D, 4 higher each time:"
+        note "split horizon sees two neighbours, not four routers. Infinity is the bound."
+    else
+        note "The bad news was quicker than any rumour of C. (It need not be: round the ring A, B, E, D even poisoned"
+        note "reverse lets a rumour go, 4 higher each time, until it is infinite. Some runs show it.)"
+    fi
     rip_link up 2 5
     rip_table converged
     say "6. The same without split horizon"

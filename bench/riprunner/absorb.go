@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,8 +18,21 @@ import (
 // absorb lets one router hear many routes from a neighbour and takes the processor time of all
 // its processes for that: from the first packet until a second after the last, with
 // what the router says in turn. The pace is one that all contenders' receive buffers
-// hold: 20 packets, then 50 ms.
-func (l *lab) absorb(name string, routes int) (time.Duration, error) {
+// hold: 10 packets, then 50 ms. On a machine with other work a receiver may get no processor for so long
+// that it loses some all the same: then it is done once more.
+func (l *lab) absorb(name string, routes int) (used time.Duration, err error) {
+	for range 3 {
+		if used, err = l.absorbOnce(name, routes); !errors.Is(err, errLost) {
+			break
+		}
+		l.close()
+	}
+	return used, err
+}
+
+var errLost = errors.New("packets were lost on the way")
+
+func (l *lab) absorbOnce(name string, routes int) (time.Duration, error) {
 	c, err := l.newContender(name, topology{single: true})
 	if err != nil {
 		return 0, err
@@ -52,7 +66,7 @@ func (l *lab) absorb(name string, routes int) (time.Duration, error) {
 		if err := send(first, min(25, routes-first)); err != nil {
 			return 0, fmt.Errorf("send routes: %w", err)
 		}
-		if sent++; sent%20 == 0 {
+		if sent++; sent%10 == 0 {
 			if err := l.rest(50 * time.Millisecond); err != nil {
 				return 0, err
 			}
@@ -67,7 +81,7 @@ func (l *lab) absorb(name string, routes int) (time.Duration, error) {
 	}
 	have, err := c.learned()
 	if err == nil && have < routes {
-		err = fmt.Errorf("only %d were learned", have)
+		err = fmt.Errorf("only %d were learned: %w", have, errLost)
 	}
 	return after - before, err
 }

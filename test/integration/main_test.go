@@ -25,6 +25,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -78,12 +79,13 @@ func prepareAndRun(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
-// sweep clears away what runs that were killed have left: namespaces and sockets
+// sweep clears away what runs that were killed have left: namespaces, sockets and folders
 // whose name carries the number of a process that is no longer a test.
 func sweep() {
 	spaces, _ := filepath.Glob("/run/netns/" + prefix + "*")
 	sockets, _ := filepath.Glob("/run/vrouterd/" + prefix + "*")
-	for _, path := range append(spaces, sockets...) {
+	folders, _ := filepath.Glob(filepath.Join(os.TempDir(), prefix+"[0-9]*-[0-9]*-*"))
+	for _, path := range slices.Concat(spaces, sockets, folders) {
 		number, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(path), prefix), "-")
 		if command, _ := os.ReadFile("/proc/" + number + "/comm"); strings.Contains(string(command), "integration") {
 			continue
@@ -91,7 +93,7 @@ func sweep() {
 		if strings.HasPrefix(path, "/run/netns/") {
 			removeNamespace(filepath.Base(path))
 		} else {
-			os.Remove(path)
+			os.RemoveAll(path)
 		}
 	}
 }

@@ -117,6 +117,6 @@ protocol rip rip1 {
 	loses(t, "FRR", f, 12*time.Second, "172.21.2.0/24")
 	r.hasNo(soon, "rip", "prefix", "172.21.2.0/24")
 	r.ctl("route", "del", "198.51.100.0/24")
-	loses(t, "FRR", f, 5*time.Second, "198.51.100.0/24")
-	loses(t, "BIRD", b, 5*time.Second, "198.51.100.0/24")
+	loses(t, "FRR", f, 10*time.Second, "198.51.100.0/24")
+	loses(t, "BIRD", b, 10*time.Second, "198.51.100.0/24")
 }

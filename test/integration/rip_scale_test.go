@@ -89,6 +89,7 @@ protocol static stat { disabled; ipv4; `+block("100.64", func(p string) string {
 
 	text := traffic.stop()
 	expect(t, text, " 0% packet loss")
+	t.Logf("across all of that:\n%s", text)
 	for _, n := range r.rows("rip", "neighbors") {
 		if n.number(t, "bad_packets") > 0 || n.number(t, "bad_routes") > 0 {
 			t.Errorf("expected nothing refused, got %v", n)
