@@ -35,6 +35,8 @@ var (
 	fibRoutes    = desc("fib_routes", "Prefixes in the forwarding table.")
 	fibBytes     = desc("fib_bytes", "Memory of the forwarding table, octets.")
 	neighbors    = desc("neighbors", "Neighbours known.", "state")
+	ripRoutes    = desc("rip_routes", "Ways to prefixes in RIP's table.", "state")
+	ripNeighbors = desc("rip_neighbors", "Neighbours that RIP has heard.", "state")
 	startSeconds = desc("start_time_seconds", "When the router started, seconds since the epoch.")
 	readyGauge   = desc("ready", "1 while every enabled port is up.")
 )
@@ -74,6 +76,24 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	}
 	for state, n := range states {
 		gauge(neighbors, float64(n), state)
+	}
+	ways := map[string]int{}
+	for _, v := range c.r.RIPRoutes() {
+		ways[v.State]++
+	}
+	for state, n := range ways {
+		gauge(ripRoutes, float64(n), state)
+	}
+	heard := map[string]int{}
+	for _, n := range c.r.RIPNeighbors() {
+		if n.Up {
+			heard["up"]++
+		} else {
+			heard["silent"]++
+		}
+	}
+	for state, n := range heard {
+		gauge(ripNeighbors, float64(n), state)
 	}
 	s := c.r.Status()
 	gauge(routesGauge, float64(s.Routes))

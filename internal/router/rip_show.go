@@ -78,6 +78,20 @@ func ripBad(c *rip.Counters) []api.RIPBad {
 	return bad
 }
 
+// ripDrops are the packets that RIP refused, from neighbours and from others.
+func (r *Router) ripDrops() (rows []api.Drop) {
+	if r.rip == nil {
+		return nil
+	}
+	c := r.rip.Counters()
+	for reason := rip.BadNone + 1; reason < rip.NumBadReasons; reason++ {
+		if !reason.Route() {
+			rows = append(rows, api.Drop{Reason: reason.String(), Description: reason.Description(), Packets: c.Bad[reason]})
+		}
+	}
+	return rows
+}
+
 // RIPPorts are the rows of `show rip ports`.
 func (r *Router) RIPPorts() (rows []api.RIPPort) {
 	r.do(func() {

@@ -316,6 +316,7 @@ func (r *Router) Drops() (rows []api.Drop) {
 				rows = append(rows, api.Drop{Reason: "reassembly_" + v.String(), Description: v.Description(), Packets: r.pieces.Count(v)})
 			}
 		}
+		rows = append(rows, r.ripDrops()...)
 		rows = append(rows, hostDrops(r.stack.Stats())...)
 	})
 	return rows
@@ -346,6 +347,14 @@ func (r *Router) Counters() (rows []api.Counter) {
 		sent, held := r.limits.counts()
 		add("icmp_errors_sent", "ICMP errors sent", sent)
 		add("icmp_errors_limited", "ICMP errors held back by the rate limits", held+c.Suppressed)
+		if r.rip != nil {
+			rip := r.rip.Counters()
+			add("rip_updates_received", "good RIP responses", rip.ResponsesIn)
+			add("rip_queries_received", "good RIP requests", rip.RequestsIn)
+			add("rip_updates_sent", "RIP packets of whole tables", rip.FullOut)
+			add("rip_triggered_sent", "RIP packets of triggered updates", rip.TriggeredOut)
+			add("rip_routes_refused", "routes in RIP packets that were refused; show rip neighbors tells why", rip.BadRoutes)
+		}
 		h := r.stack.Stats()
 		add("local_delivered", "packets that the router's host stack took", h.Delivered)
 		add("local_probe_answers", "answers to the router's own pings and traceroutes", h.Probes)
