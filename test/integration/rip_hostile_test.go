@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -173,6 +174,35 @@ rip:
 	})
 	if now := table(); now != before {
 		t.Fatalf("the table was\n%sand now is\n%s", before, now)
+	}
+	// Nobody guesses a digest: of whatever octets, nothing gets into the table.
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 0))
+	refused := func() float64 {
+		n, _ := find(r.rows("rip", "neighbors"), "address", "10.2.0.2")["bad_packets"].(float64)
+		return n
+	}
+	const junk = 300
+	had := refused()
+	for i := range junk {
+		payload := make([]byte, random.IntN(600))
+		for k := range payload {
+			payload[k] = byte(random.Uint32())
+		}
+		if i%2 == 0 { // nearly right: a response with whole entries
+			payload = response(2, slices.Repeat([][]byte{evil}, 1+random.IntN(25))...)
+			payload[random.IntN(len(payload))] ^= byte(1 + random.IntN(255))
+		}
+		h2.sendIP("10.2.0.1", ripDatagram("10.2.0.2", 520, "10.2.0.1", payload))
+	}
+	eventually(t, 10*time.Second, "every one of them refused", func() error {
+		if n := refused() - had; n < junk {
+			return fmt.Errorf("seed %d: %.0f of %d: %v", seed, n, junk, r.rows("rip", "neighbors"))
+		}
+		return nil
+	})
+	if now := table(); now != before {
+		t.Fatalf("seed %d: the table was\n%sand now is\n%s", seed, before, now)
 	}
 	// The default route is no route to network 0.
 	h1.sendIP("10.1.0.1", ripDatagram("10.1.0.2", 520, "10.1.0.1", response(2, ripEntry("0.0.0.0/0", 1))))
