@@ -19,6 +19,12 @@ type Config struct {
 	ARP        ARP
 	Control    Control
 	RIP        *RIP // nil: the section is absent, and no RIP is spoken
+
+	NAT         []NATRule // in the order of the file
+	Forwards    []Forward
+	Sessions    Sessions
+	PortMapping *PortMapping // nil: hosts cannot ask for mappings
+	Firewall    *Firewall    // nil: the section is absent, and everything is forwarded (see docs/nat.md for `nat` alone)
 }
 
 // Kind of a port's device.

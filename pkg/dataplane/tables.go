@@ -22,6 +22,7 @@ type Tables struct {
 	ClassE      bool        // forward 240.0.0.0/4
 	SourceRoute bool        // honour source routes
 	Taps        *Taps       // captures under way; nil for none
+	Stateful    *Stateful   // sessions, NAT and firewall; nil for none
 }
 
 // ReversePath is the check of a packet's source against the FIB (RFC 3704).
