@@ -31,7 +31,31 @@ type New struct {
 	Inside          packet.Addr // whom it counts for in the limit for each host; 0: nobody
 }
 
-// Rewrite is what NAT does to a packet of one direction. With the zero value of Changed nothing is to be done.
+// Rewrite is what NAT does to a packet of one direction. With the zero value of Changed nothing is to be done, and
+// the deltas are no-ops.
+//
+// For an ICMP query the new identifier is SrcPort of a request (with DstPort 0) and DstPort of a reply (with SrcPort 0), as in
+// a [Key]. Protocols without ports have zeros in both.
+//
+// # The deltas
+//
+// A delta is a folded ones' complement sum: of all 16-bit words that change, what they become, minus what they were
+// (minus is adding the complement). HeaderDelta is over both addresses, TransportDelta over both addresses and both ports; for each
+// protocol alike, also ICMP and those without ports. With fold as in packet.Fold:
+//
+//	finished sum (IP header; TCP, UDP):      sum' = ^fold(^sum + delta)
+//	unfinished sum (virtio NEEDS_CSUM):      sum' = fold(sum + HeaderDelta)
+//
+// A finished sum is the complement of what it covers, so that the delta is added to its complement (RFC 1624, equation 3, for
+// all words at once). The IP header takes HeaderDelta. TCP and UDP take TransportDelta, because their pseudo-header
+// covers the addresses. An unfinished sum is that of the pseudo-header alone, not complemented, and whoever finishes it adds
+// the ports as they are then: it takes HeaderDelta.
+//
+// Two cases are the caller's: a UDP sum of 0 is no sum and stays 0, and one that comes out as 0 is sent as
+// 0xffff (RFC 768). An ICMP sum covers no addresses: it takes the change of the identifier alone, which is
+// fold(TransportDelta + ^HeaderDelta), or packet.UpdateChecksum16 with the old and the new one.
+//
+// To undo a rewrite (the quoted packet of an ICMP error), add ^delta in place of delta: it is what the other direction's Rewrite holds.
 type Rewrite struct {
 	Changed          bool
 	Src, Dst         packet.Addr // as they leave
