@@ -127,17 +127,11 @@ func put(array []uint32, h uint64, ref uint32) {
 	atomic.StoreUint32(&array[i], ref)
 }
 
-// grow copies a shard's references into an array that is half or a third as long again: lengths are powers of two and one and
-// a half times those, so that arrays are between half and three quarters full.
+// grow copies a shard's references into an array twice as long, so that arrays are between three eighths and three quarters full. The
+// first one has three times a power of two places, for the sake of a million sessions: it fills arrays of that length by two thirds.
 func (t *Table) grow(sh *shard) []uint32 {
 	old := *sh.array.Load()
-	length := len(old)
-	if length&(length-1) == 0 {
-		length += length / 2
-	} else {
-		length += length / 3
-	}
-	array := make([]uint32, length)
+	array := make([]uint32, 2*len(old))
 	for _, ref := range old {
 		if ref != 0 {
 			put(array, t.hashOf(t.entry(ref>>1&numberMask), Direction(ref&1)), ref)
