@@ -171,7 +171,7 @@ func TestRulesApplyInOrder(t *testing.T) {
 	}
 }
 
-func TestExhaustionRefusesNewSessionsAndLeavesLiveOnes(t *testing.T) { // RFC 4787 REQ-3, RFC 7857 section 5
+func TestExhaustionRefusesNewSessionsAndLeavesLiveOnes(t *testing.T) { // RFC 4787 REQ-3, RFC 6888 REQ-11
 	b := newBed(t, []Rule{home()})
 	var all []session
 	for i := range 64512 {
@@ -275,7 +275,7 @@ func TestEqualSeedsGiveEqualPorts(t *testing.T) {
 	}
 }
 
-func TestChosenPortsAreSpread(t *testing.T) { // RFC 6056 section 3.1, RFC 6888 REQ-15
+func TestChosenPortsAreSpread(t *testing.T) { // RFC 7857 section 9, RFC 6888 REQ-15
 	b := newBed(t, []Rule{home()})
 	b.open(udp(host1, 5000, server, 53))
 	var changed uint16
