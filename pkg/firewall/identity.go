@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 )
@@ -25,10 +26,12 @@ func (p *Policy) key(r *Rule, access bool) string {
 	if content == "" {
 		c := *r
 		c.Line, c.Rate = 0, nil
-		content = fmt.Sprintf("\x00%+v", c)
+		whole := fmt.Appendf(nil, "%+v", c)
 		if r.Rate != nil {
-			content += fmt.Sprintf("%+v", *r.Rate)
+			whole = fmt.Appendf(whole, "%+v", *r.Rate)
 		}
+		sum := sha256.Sum256(whole) // ten thousand rules' contents are megabytes
+		content = "\x00" + string(sum[:])
 	}
 	if access {
 		content = "access " + content

@@ -239,7 +239,7 @@ func (o *oracle) judge(now conntrack.Tick, k *Packet, dry bool) Verdict {
 	return v
 }
 
-func (o *oracle) access(now conntrack.Tick, k *Packet) Verdict {
+func (o *oracle) access(now conntrack.Tick, k *Packet, dry bool) Verdict {
 	v := Verdict{Rule: -1, Pair: -1}
 	for _, arrival := range []bool{true, false} {
 		for i := range o.config.Access {
@@ -247,7 +247,7 @@ func (o *oracle) access(now conntrack.Tick, k *Packet) Verdict {
 			if arrival && (r.In == 0 || r.In != k.In) || !arrival && (r.Out == 0 || r.Out != k.Out) {
 				continue
 			}
-			if !o.try(now, spot("access", i), -1-i, r, k, k.State, false) {
+			if !o.try(now, spot("access", i), -1-i, r, k, k.State, dry) {
 				continue
 			}
 			v.Action, v.Rule = r.Action, i
