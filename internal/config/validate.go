@@ -62,6 +62,11 @@ func (v *validator) all() {
 	v.routes()
 	v.neighbors()
 	v.rip()
+	v.nat()
+	v.forwards()
+	v.sessions()
+	v.portMapping()
+	v.firewall()
 }
 
 // settings fills in everything that stands alone.
