@@ -25,11 +25,11 @@ func (c *changes) firewall(old, new *Firewall) {
 	compare(c, "firewall: set", old.Sets, new.Sets, func(s AddressSet) string { return s.Name }, func(what string, old, new AddressSet) {
 		c.fields(what, setFields(&old), setFields(&new))
 	})
-	ordered(c, "firewall rule", old.Rules, new.Rules, firewallRuleFields, func(r FirewallRule) string { return r.Name })
+	ordered(c, "firewall rule", old.Rules, new.Rules, firewallRuleFields, func(r *FirewallRule) string { return nameOr(r.Name, firewallRuleText, r) })
 	compare(c, "firewall: policy", old.Policy, new.Policy, pairText, func(what string, old, new ZonePolicy) {
 		c.fields(what, policyFields(&old), policyFields(&new))
 	})
-	ordered(c, "access rule", old.Access, new.Access, firewallRuleFields, func(r FirewallRule) string { return r.Name })
+	ordered(c, "access rule", old.Access, new.Access, firewallRuleFields, func(r *FirewallRule) string { return nameOr(r.Name, firewallRuleText, r) })
 }
 
 // fields tells of two things key by key.
@@ -100,6 +100,8 @@ func firewallRuleFields(r *FirewallRule) []keyText {
 		{"comment", quoted(r.Comment)},
 	}
 }
+
+func firewallRuleText(r *FirewallRule) string { return said(firewallRuleFields(r)) }
 
 // numberText is the word of a number, or the number; "" for any.
 func numberText(all []namedNumber, n int) string {

@@ -35,7 +35,7 @@ func newFirewallTables() *firewallTables {
 		field("comment", "A remark.", text(maxComment), func(z *rawZone) *placed[string] { return &z.comment }),
 	}
 	t.set = []key[rawSet]{
-		field("addresses", "Members that stay: a prefix, an address, or a list. Absent: none.", several(networkOrHost(), maxSetNets),
+		field("addresses", "Members that stay: a prefix, an address, or a list. Absent: none.", several(networkOrHost(false), maxSetNets),
 			func(s *rawSet) *placed[[]placed[netip.Prefix]] { return &s.addresses }),
 		field("timeout", "How long a member stays that a rule or `vrctl` adds. Absent: until it is removed, or the router ends.",
 			withoutDefault(duration(time.Second, maxMemberTime, 0)), func(s *rawSet) *placed[time.Duration] { return &s.timeout }),
@@ -95,15 +95,18 @@ func (t *firewallTables) ruleKeys() {
 // matchKeys are the rows that both kinds of rules have.
 func matchKeys() []key[rawFirewallRule] {
 	type rule = rawFirewallRule
+	nets := func(name, doc string, at func(*rule) *placed[[]placed[netip.Prefix]]) key[rule] {
+		return field(name, doc, several(networkOrHost(name == "source" || name == "destination"), maxRuleNets), at)
+	}
 	return []key[rule]{
 		must(field("action", actionDoc, actions(), func(r *rule) *placed[FirewallAction] { return &r.action })),
-		ruleNets("source", "Sources: a prefix, an address, or a list. Absent: all.", func(r *rule) *placed[[]placed[netip.Prefix]] { return &r.source }),
-		ruleNets("not_source", "Any source but these.", func(r *rule) *placed[[]placed[netip.Prefix]] { return &r.notSource }),
+		nets("source", "Sources: a prefix, an address, or a list. Absent: all.", func(r *rule) *placed[[]placed[netip.Prefix]] { return &r.source }),
+		nets("not_source", "Any source but these.", func(r *rule) *placed[[]placed[netip.Prefix]] { return &r.notSource }),
 		field("source_set", "The source is a member of this set.", portName(), func(r *rule) *placed[string] { return &r.sourceSet }),
 		field("not_source_set", "The source is no member of this set.", portName(), func(r *rule) *placed[string] { return &r.notSourceSet }),
-		ruleNets("destination", "Destinations, behind translation: a prefix, an address, or a list. Absent: all.",
+		nets("destination", "Destinations, behind translation: a prefix, an address, or a list. Absent: all.",
 			func(r *rule) *placed[[]placed[netip.Prefix]] { return &r.destination }),
-		ruleNets("not_destination", "Any destination but these.", func(r *rule) *placed[[]placed[netip.Prefix]] { return &r.notDestination }),
+		nets("not_destination", "Any destination but these.", func(r *rule) *placed[[]placed[netip.Prefix]] { return &r.notDestination }),
 		field("destination_set", "The destination is a member of this set.", portName(), func(r *rule) *placed[string] { return &r.destSet }),
 		field("not_destination_set", "The destination is no member of this set.", portName(), func(r *rule) *placed[string] { return &r.notDestSet }),
 		field("protocol", "A word or a number. Absent: any.", protocol(), func(r *rule) *placed[uint8] { return &r.protocol }),

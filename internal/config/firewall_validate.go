@@ -41,7 +41,7 @@ func (v *validator) firewall() {
 		f.set(s)
 	}
 	for _, r := range raw.rules {
-		f.out.Rules = append(f.out.Rules, f.rule("rule", r))
+		f.out.Rules = append(f.out.Rules, f.rule(r))
 	}
 	for _, p := range raw.policy {
 		f.pair(p)
@@ -51,7 +51,7 @@ func (v *validator) firewall() {
 		f.out.Access = append(f.out.Access, f.accessRule(r))
 	}
 	f.lastOfAll(raw.rules)
-	f.lastOfAll(raw.access)
+	f.lastOfAll(slices.DeleteFunc(slices.Clone(raw.access), func(r *rawFirewallRule) bool { return (r.in.at == nil) == (r.out.at == nil) }))
 	f.emptyOrOpen()
 	v.config.Firewall = f.out
 }
@@ -168,12 +168,12 @@ func (f *firewallValidator) accessRule(r *rawFirewallRule) FirewallRule {
 	case r.in.at == nil && r.out.at == nil && !r.misplaced:
 		f.fail(r.at, "an access rule needs `in:` or `out:` with the name of a port")
 	}
-	return f.rule("access rule", r)
+	return f.rule(r)
 }
 
 // rule checks a rule of either kind.
-func (f *firewallValidator) rule(what string, r *rawFirewallRule) FirewallRule {
-	f.uniqueName(what, r.name, f.ruled)
+func (f *firewallValidator) rule(r *rawFirewallRule) FirewallRule {
+	f.uniqueName("rule", r.name, f.ruled)
 	out := FirewallRule{
 		Name: r.name.or(""), From: r.from.or(""), To: r.to.or(""), In: r.in.or(""), Out: r.out.or(""),
 		Protocol: r.protocol.or(0), SourcePorts: portRanges(r.sourcePorts), Ports: portRanges(r.ports),

@@ -11,7 +11,7 @@ import (
 
 // nat tells what is different in translation, forwards and sessions.
 func (c *changes) nat(old, new *Config) {
-	ordered(c, "nat rule", old.NAT, new.NAT, natRuleFields, func(r NATRule) string { return r.Name })
+	ordered(c, "nat rule", old.NAT, new.NAT, natRuleFields, func(r *NATRule) string { return nameOr(r.Name, natRuleText, r) })
 	c.forwards(old.Forwards, new.Forwards)
 	before, after := sessionFields(&old.Sessions), sessionFields(&new.Sessions)
 	for i := range before {
@@ -33,8 +33,8 @@ func (c *changes) nat(old, new *Config) {
 
 // ordered compares two lists whose order counts. Rules with a name are paired by it and told of key by key; the
 // others are what they say, so that one that changed was removed and another one added.
-func ordered[T any](c *changes, what string, old, new []T, fields func(*T) []keyText, name func(T) string) {
-	before, after := identities(old, fields, name), identities(new, fields, name)
+func ordered[T any](c *changes, what string, old, new []T, fields func(*T) []keyText, identity func(*T) string) {
+	before, after := identities(old, identity), identities(new, identity)
 	was := make(map[string]int, len(before))
 	for i, id := range before {
 		was[id] = i
@@ -67,17 +67,20 @@ func ordered[T any](c *changes, what string, old, new []T, fields func(*T) []key
 	}
 }
 
-// identities are the names of rules, or what they say; equal ones are counted.
-func identities[T any](all []T, fields func(*T) []keyText, name func(T) string) []string {
+// nameOr is a rule's name in quotes, or what it says.
+func nameOr[T any](name string, text func(*T) string, r *T) string {
+	if name != "" {
+		return strconv.Quote(name)
+	}
+	return text(r)
+}
+
+// identities tell rules apart; equal ones are counted.
+func identities[T any](all []T, identity func(*T) string) []string {
 	out := make([]string, len(all))
 	seen := make(map[string]int, len(all))
 	for i := range all {
-		id := name(all[i])
-		if id == "" {
-			id = said(fields(&all[i]))
-		} else {
-			id = strconv.Quote(id)
-		}
+		id := identity(&all[i])
 		if seen[id]++; seen[id] > 1 {
 			id += fmt.Sprintf(" (number %d of these)", seen[id])
 		}
@@ -109,13 +112,25 @@ func natRuleFields(r *NATRule) []keyText {
 		{"to", poolText(r.To)},
 		{"inside", addressText(r.Inside)},
 		{"outside", addressText(r.Outside)},
-		{"filtering", unless(string(r.Filtering), string(FilterEndpointIndependent))},
-		{"ports", unless(rangesText([]PortRange{r.Ports}), dynamicPorts.String())},
+		{"filtering", string(r.Filtering)},
+		{"ports", rangesText([]PortRange{r.Ports})},
 		{"block_size", word(cgnat || r.BlockSize != 0, strconv.Itoa(r.BlockSize), "")},
 		{"max_blocks", word(cgnat || r.MaxBlocks != 0, strconv.Itoa(r.MaxBlocks), "")},
 		{"deterministic", word(r.Deterministic, "true", "")},
 		{"comment", quoted(r.Comment)},
 	}
+}
+
+// natRuleText is what a rule says, without its defaults.
+func natRuleText(r *NATRule) string {
+	short := *r
+	if short.Filtering == FilterEndpointIndependent {
+		short.Filtering = ""
+	}
+	if short.Ports == dynamicPorts {
+		short.Ports = PortRange{}
+	}
+	return said(natRuleFields(&short))
 }
 
 // unless leaves out what is the default.

@@ -53,7 +53,7 @@ func newNATTables() *natTables {
 
 // ruleNets is the row of a key of prefixes.
 func ruleNets[T any](name, doc string, at func(*T) *placed[[]placed[netip.Prefix]]) key[T] {
-	return field(name, doc, several(networkOrHost(), maxRuleNets), at)
+	return field(name, doc, several(networkOrHost(false), maxRuleNets), at)
 }
 
 // nameAndComment are the last rows of every rule.

@@ -92,8 +92,9 @@ func protocol() value[uint8] {
 	}
 }
 
-// networkOrHost is a network, or one address, which is a network of 32 bits.
-func networkOrHost() value[netip.Prefix] {
+// networkOrHost is a network, or one address, which is a network of 32 bits. negated says that there is
+// a key for any but these, which begins with not_.
+func networkOrHost(negated bool) value[netip.Prefix] {
 	plain := network()
 	return value[netip.Prefix]{
 		schema: &jsonschema.Schema{Type: "string", Pattern: `^[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?$`},
@@ -102,7 +103,7 @@ func networkOrHost() value[netip.Prefix] {
 				if a, err := netip.ParseAddr(n.Value); err == nil && a.Is4() {
 					return netip.PrefixFrom(a, 32), true
 				}
-				if strings.HasPrefix(n.Value, "!") {
+				if negated && strings.HasPrefix(n.Value, "!") {
 					d.fail(n, "%s: for anything but it, write `not_%s: %s`", what, what, shorten(n.Value[1:]))
 					return netip.Prefix{}, false
 				}
@@ -236,10 +237,6 @@ func (r addressRange) size() int {
 
 func (r addressRange) overlaps(s addressRange) bool {
 	return r.first.IsValid() && s.first.IsValid() && !r.last.Less(s.first) && !s.last.Less(r.first)
-}
-
-func (r addressRange) contains(a netip.Addr) bool {
-	return r.overlaps(addressRange{a, a})
 }
 
 func (r addressRange) String() string {
