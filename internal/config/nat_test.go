@@ -257,6 +257,18 @@ func TestALineOfTheTextIsFound(t *testing.T) {
 	}
 }
 
+// TestPoolsAreBounded: a few lines must not fill the memory.
+func TestPoolsAreBounded(t *testing.T) {
+	var b strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&b, "  - {out: wan, type: snat, source: 10.%d.0.0/16, to: 20.%d.0.0/16}\n", i, i)
+	}
+	_, err := Parse("r1.yaml", []byte(home("nat:\n"+b.String())))
+	if err == nil || err.Error() != "r1.yaml:24:54: to: with this one the pools of all rules have 1114112 addresses: at most 1048576 are allowed" {
+		t.Errorf("got %v", err)
+	}
+}
+
 // manyRules is a configuration of n rules of every kind.
 func manyRules(n int) string {
 	var b strings.Builder

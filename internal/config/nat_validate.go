@@ -153,7 +153,12 @@ func (v *validator) natType(r *rawNAT, out *NATRule) {
 	case strings.Contains("snat cgnat", string(r.kind.v)) && size > maxPool:
 		v.fail(r.to.at, "to: the pool has %d addresses: at most %d are allowed", size, maxPool)
 	case strings.Contains("snat cgnat", string(r.kind.v)):
-		out.To = expanded(r.to.v)
+		if v.pooled += size; v.pooled > maxPools && v.pooled-size <= maxPools {
+			v.fail(r.to.at, "to: with this one the pools of all rules have %d addresses: at most %d are allowed", v.pooled, maxPools)
+		}
+		if v.pooled <= maxPools {
+			out.To = expanded(r.to.v)
+		}
 	}
 	if r.kind.v == NATCGNAT {
 		v.carrierGrade(r, out, size)
@@ -271,32 +276,33 @@ func (v *validator) pools() {
 	}
 	slices.SortStableFunc(all, func(a, b pool) int { return cmp.Or(a.first.Compare(b.first), a.last.Compare(b.last)) })
 	told := make(map[*rawNAT]bool)
-	for i := 1; i < len(all); i++ {
-		// The one that reaches furthest so far is the one to meet.
-		furthest := all[i-1]
-		if a, b := furthest, all[i]; a.overlaps(b.addressRange) && v.poolsClash(a, b, told) {
-			told[b.rule] = true
+	for i, furthest := 0, (pool{}); i < len(all); i++ {
+		// Of those so far, the one that reaches furthest is the one to meet: what overlaps another of them overlaps it.
+		p := all[i]
+		if i > 0 && furthest.overlaps(p.addressRange) {
+			v.poolsClash(furthest, p, told)
 		}
-		if all[i].last.Less(furthest.last) {
-			all[i].last, all[i].rule, all[i].at = furthest.last, furthest.rule, furthest.at
+		if i == 0 || furthest.last.Less(p.last) {
+			furthest = p
 		}
 	}
 }
 
-// poolsClash judges two ranges that overlap, and reports that it has told of it.
-func (v *validator) poolsClash(a, b pool, told map[*rawNAT]bool) bool {
+// poolsClash judges two ranges that overlap; of each rule it tells once.
+func (v *validator) poolsClash(a, b pool, told map[*rawNAT]bool) {
 	if a.rule != b.rule && a.rule.kind.v == NATSource && b.rule.kind.v == NATSource && samePool(a.rule, b.rule) {
-		return false
+		return
 	}
 	if a.rule != b.rule && a.rule.kind.v == NATOneToOne && b.rule.kind.v == NATOneToOne {
-		return false // oneToOnes tells of it
+		return // oneToOnes tells of it
 	}
 	if b.at.Line < a.at.Line || b.at.Line == a.at.Line && b.at.Column < a.at.Column {
 		a, b = b, a
 	}
 	if told[b.rule] {
-		return false
+		return
 	}
+	told[b.rule] = true
 	what := "to"
 	if b.rule.kind.v == NATOneToOne {
 		what = "outside"
@@ -306,7 +312,6 @@ func (v *validator) poolsClash(a, b pool, told map[*rawNAT]bool) bool {
 	} else {
 		v.fail(b.at, "%s: %s overlaps %s of the %s rule in line %d: give each rule its own addresses", what, b.addressRange, a.addressRange, a.rule.kind.v, a.at.Line)
 	}
-	return true
 }
 
 // samePool reports rules whose pools are the same as a whole.

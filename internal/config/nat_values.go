@@ -18,8 +18,11 @@ const (
 	protoUDP  uint8 = 17
 )
 
-// maxPool is how many addresses the pool of a rule has at most.
-const maxPool = 65_536
+// How many addresses the pool of a rule has at most, and those of all rules together.
+const (
+	maxPool  = 65_536
+	maxPools = 1 << 20
+)
 
 // protocolNames are those that have a word; the others are numbers of IANA's registry.
 func protocolNames() []string {

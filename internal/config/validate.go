@@ -28,6 +28,8 @@ type validator struct {
 	subnets        []subnet
 	subnetsUnknown bool
 	reach          *reach
+
+	pooled int // addresses in the pools of `nat`
 }
 
 // subnet is one address of a port.
