@@ -244,6 +244,24 @@ func TestHomeLetsRIPInWhereItIsSpokenOutside(t *testing.T) {
 	}
 }
 
+// TestAnOutsideWithoutAZoneIsRefusedOnlyWhereItIsOpen: the ports in no zone reach each other.
+func TestAnOutsideWithoutAZoneIsRefusedOnlyWhereItIsOpen(t *testing.T) {
+	const nat = "nat: [{out: wan, type: masquerade}]\n"
+	for section, open := range map[string]bool{
+		"firewall: {zones: {in: {ports: [lan, dmz]}}}":                                                        false,
+		"firewall: {zones: {in: {ports: [lan]}}}":                                                             true,
+		"firewall: {zones: {out: {ports: [wan]}}}":                                                            false,
+		"firewall: {rules: [{protocol: tcp, action: drop}]}":                                                  true,
+		"firewall: {access: [{in: wan, protocol: tcp, action: drop}]}":                                        false,
+		"firewall: {sets: {a: }, zones: {in: {ports: [lan, dmz]}}, rules: [{protocol: tcp, action: accept}]}": false,
+	} {
+		if _, err := Parse("r1.yaml", []byte(home(nat+section+"\n"))); (err != nil) != open {
+			t.Errorf("%s: got %v", section, err)
+		}
+		mustParse(t, home(section+"\n")) // without nat there is no outside
+	}
+}
+
 func TestALineOfTheTextIsFound(t *testing.T) {
 	const text = "a\n  b: c  \r\n\nlast"
 	for line, want := range map[int]string{-1: "", 0: "", 1: "a", 2: "b: c", 3: "", 4: "last", 5: "", 99: ""} {

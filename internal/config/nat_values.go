@@ -24,68 +24,44 @@ const (
 	maxPools = 1 << 20
 )
 
-// protocolNames are those that have a word; the others are numbers of IANA's registry.
-func protocolNames() []string {
-	return []string{"tcp", "udp", "icmp", "igmp", "gre", "esp", "ah", "sctp"}
-}
-
-func protocolNumber(name string) (uint8, bool) {
-	switch name {
-	case "tcp":
-		return protoTCP, true
-	case "udp":
-		return protoUDP, true
-	case "icmp":
-		return protoICMP, true
-	case "igmp":
-		return 2, true
-	case "gre":
-		return 47, true
-	case "esp":
-		return 50, true
-	case "ah":
-		return 51, true
-	case "sctp":
-		return 132, true
-	}
-	return 0, false
+// protocols are those that have a word; the others are numbers of IANA's registry.
+func protocols() []namedNumber {
+	return []namedNumber{{"tcp", 6}, {"udp", 17}, {"icmp", 1}, {"igmp", 2}, {"gre", 47}, {"esp", 50}, {"ah", 51}, {"sctp", 132}}
 }
 
 // protocolText is a protocol as the configuration writes it; "" for any.
 func protocolText(p uint8) string {
-	for _, name := range protocolNames() {
-		if n, _ := protocolNumber(name); n == p {
-			return name
-		}
-	}
 	if p == 0 {
 		return ""
 	}
-	return strconv.Itoa(int(p))
+	return nameOfNumber(protocols(), int(p))
 }
 
 // protocol is a word or a number from 1 to 255.
 func protocol() value[uint8] {
-	names := protocolNames()
-	words := make([]any, len(names))
-	for i, name := range names {
-		words[i] = name
+	all := protocols()
+	number := withoutDefault(integer(1, 255, 0))
+	var names []string
+	var enum []any
+	for _, p := range all {
+		names = append(names, p.name)
+		enum = append(enum, p.name)
 	}
 	return value[uint8]{
-		schema: &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Enum: words}, withoutDefault(integer(1, 255, 0)).schema}},
+		schema: &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Enum: enum}, number.schema}},
 		read: func(d *decoder, what string, n *yaml.Node) (uint8, bool) {
 			if !readScalar(d, what, "a protocol such as tcp, udp, icmp or 47", n) {
 				return 0, false
 			}
 			if n.ShortTag() == "!!int" {
-				i, ok := integer(1, 255, 0).read(d, what, n)
+				i, ok := number.read(d, what, n)
 				return uint8(i), ok
 			}
-			p, ok := protocolNumber(n.Value)
+			i := slices.IndexFunc(all, func(p namedNumber) bool { return p.name == n.Value })
 			switch {
-			case ok:
-				return p, true
-			case n.Value == "tcp_udp":
+			case i >= 0:
+				return uint8(all[i].number), true
+			case n.Value == forwardBoth:
 				d.fail(n, "%s: only forwards know tcp_udp: write one rule for tcp and one for udp", what)
 			default:
 				d.fail(n, "%s wants %s or a number from 1 to 255, not %s", what, strings.Join(names, ", "), kindName(n))

@@ -134,9 +134,9 @@ func TestValuesAreWrittenAsTheyAreRead(t *testing.T) {
 			t.Errorf("dscp %s is %d, written %q; want %d", word, got, numberText(codePoints(), got), number)
 		}
 	}
-	for _, name := range protocolNames() {
-		if p, ok := protocol().read(&decoder{}, "protocol", scalar(name)); !ok || protocolText(p) != name {
-			t.Errorf("protocol %s is %d, written %q", name, p, protocolText(p))
+	for _, named := range protocols() {
+		if p, ok := protocol().read(&decoder{}, "protocol", scalar(named.name)); !ok || int(p) != named.number || protocolText(p) != named.name {
+			t.Errorf("protocol %s is %d, written %q", named.name, p, protocolText(p))
 		}
 	}
 	for to, want := range map[string]int{"10.0.0.1": 1, "10.0.0.1-10.0.0.10": 10, "10.0.0.0/30": 4, "0.0.0.0/0": 1 << 32, "255.255.255.255": 1} {
