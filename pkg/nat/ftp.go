@@ -113,8 +113,9 @@ func (f *FTP) Segment(now conntrack.Tick, d conntrack.Direction, ip packet.IPv4,
 	if t.Flags()&packet.TCPSyn != 0 {
 		first++
 		f.open(d, first)
+	} else if t.Flags()&(packet.TCPFin|packet.TCPRst) != 0 {
+		f.over = true
 	}
-	f.over = f.over || t.Flags()&(packet.TCPFin|packet.TCPRst) != 0
 	if len(payload) > 0 {
 		f.read(now, d, first, payload, ask)
 	}
