@@ -19,7 +19,7 @@ const logOctets = 128
 func (w *worker) logged(p *work, out uint16, v firewall.Verdict, access bool) {
 	to := Punt{
 		Reason: PuntLogged, Port: p.in, Egress: PortID(out), Own: p.own,
-		Rule: int32(v.Rule), Pair: int32(v.Pair), Action: v.Action, Access: access,
+		Rule: int32(v.Rule), Pair: int32(v.Pair), ID: v.ID, Action: v.Action, Access: access,
 	}
 	ip := p.ip()
 	n := min(len(ip), logOctets)

@@ -14,8 +14,8 @@ type opening struct {
 	inside conntrack.Key // source before, destination after translation: what rules see
 	number fib.Value     // the adjacency that the packet goes to
 	out    uint16
-	rule   int  // of the firewall, that let it in; -1: none
-	stable bool // access rules will say the same of the packets that follow
+	rule   uint16 // firewall.Verdict.ID of what let it in
+	stable bool   // access rules will say the same of the packets that follow
 }
 
 // open takes a packet that belongs to no session through inbound NAT, lookup and judgement. What passes gets a
@@ -32,7 +32,7 @@ func (w *worker) open(p *work) {
 		return
 	}
 
-	o := opening{inside: f.parsed.Key, rule: -1}
+	o := opening{inside: f.parsed.Key, target: nat.Target{Rule: -1, Rules: -1}}
 	state := firewall.New
 	if st.NAT != nil {
 		o.target = st.Mappings.Inbound(st.NAT, w.now, uint16(p.in), &f.parsed.Key)

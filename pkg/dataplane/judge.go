@@ -63,7 +63,7 @@ func (w *worker) admit(p *work, o *opening, k *firewall.Packet) (ok bool) {
 			w.refuse(p, v.Action, DropFirewall, DropFirewallReject)
 			return false
 		}
-		o.rule = v.Rule
+		o.rule = v.ID
 		return true
 	}
 	if k.Out != 0 && st.outside(k.In) && o.target.Kind != nat.ToForward && o.target.Kind != nat.ToMapping {
@@ -150,12 +150,13 @@ func (w *worker) stray(p *work, why DropReason) {
 		return
 	}
 	if rules := st.rules(); rules != nil {
-		if v := w.judge(p, rules, &k); v.Action != firewall.Accept {
-			if v.Rule < 0 {
-				w.drop(p, why) // no rule names it: what is wrong with the packet says more
-			} else {
-				w.refuse(p, v.Action, DropFirewall, DropFirewallReject)
-			}
+		v := w.judge(p, rules, &k)
+		switch {
+		case v.Rule >= 0 && v.Action != firewall.Accept:
+			w.refuse(p, v.Action, DropFirewall, DropFirewallReject)
+			return
+		case v.Rule < 0 && (v.Pair >= 0 || v.Action != firewall.Accept):
+			w.drop(p, why) // a policy is about sessions; what is wrong with the packet says more
 			return
 		}
 	}

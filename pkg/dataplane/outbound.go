@@ -36,7 +36,7 @@ func (w *worker) tryCreate(p *work, o *opening) (*conntrack.Session, bool) {
 	f := &w.flow
 	st := f.st
 	for again := true; ; again = false {
-		source, refusal := w.source(p, o)
+		source, refusal := w.source(o)
 		if refusal != nat.ReasonNone {
 			w.letGo(o)
 			w.exhausted(p, natDrop(refusal))
@@ -44,37 +44,54 @@ func (w *worker) tryCreate(p *work, o *opening) (*conntrack.Session, bool) {
 		}
 		n := w.session(p, o, &source)
 		s, reason := st.Sessions.Create(w.now, &n, &f.parsed)
-		if reason == conntrack.ReasonNone {
+		if reason == conntrack.ReasonNone && !n.Existed {
 			return s, true
 		}
-		if source.Mapped {
-			st.Mappings.Release(w.now, n.Original, n.Reply)
+		if n.Flags&conntrack.Mapped != 0 {
+			st.Mappings.Release(w.now, n.Original, n.Reply) // what Inbound has taken as well
 		}
-		if reason != conntrack.ReasonClash || !again {
+		wanted := o.target
+		o.target.Mapped = false
+		switch {
+		case reason == conntrack.ReasonClash && again:
+			if !wanted.Mapped {
+				continue
+			}
+			if o.target = st.Mappings.Inbound(st.NAT, w.now, uint16(p.in), &f.parsed.Key); o.target == wanted {
+				continue
+			}
+		case reason == conntrack.ReasonNone:
+			// Another worker was quicker to make the same one, and this packet is counted there.
 			w.letGo(o)
-			w.exhausted(p, sessionDrop(reason))
+			p.repeat = true
+			w.revise(p, s, conntrack.Original)
+			return nil, false
+		case n.Existed:
+			w.letGo(o)
+			w.misfit(p, s, reason)
 			return nil, false
 		}
+		w.letGo(o)
+		w.exhausted(p, sessionDrop(reason))
+		return nil, false
 	}
 }
 
 // source asks NAT for the source of what leaves by a port with rules, and of a hairpin: a packet from inside to
 // an outside address that leads inside again. Its source is translated too, or the answer would
-// not come back this way (RFC 4787 REQ-9). The router itself needs no such help.
-func (w *worker) source(p *work, o *opening) (nat.Source, nat.Reason) {
-	st := w.flow.st
-	source := nat.Source{Rule: -1}
-	if st.NAT == nil || o.out == 0 {
-		return source, nat.ReasonNone
+// not come back this way (RFC 4787 REQ-9).
+func (w *worker) source(o *opening) (nat.Source, nat.Reason) {
+	f := &w.flow
+	st := f.st
+	switch {
+	case st.NAT == nil || o.out == 0:
+		return nat.Source{Rule: -1}, nat.ReasonNone
+	case o.target.Rules >= 0:
+		return st.Mappings.Outbound(st.NAT, w.now, o.out, o.target.Rules, &f.parsed.Key)
+	case st.NAT.Outside(o.out):
+		return st.Mappings.Outbound(st.NAT, w.now, o.out, -1, &o.inside)
 	}
-	hairpin := -1
-	if t := &o.target; p.in != 0 && (t.Kind == nat.ToForward || t.Kind == nat.ToMapping) && t.From != uint16(p.in) {
-		hairpin = t.Rules
-	}
-	if hairpin < 0 && !st.NAT.Outside(o.out) {
-		return source, nat.ReasonNone
-	}
-	return st.Mappings.Outbound(st.NAT, w.now, o.out, hairpin, &o.inside)
+	return nat.Source{Rule: -1}, nat.ReasonNone
 }
 
 // session describes what is to be made.
@@ -87,7 +104,7 @@ func (w *worker) session(p *work, o *opening, source *nat.Source) conntrack.New 
 	}
 	n := conntrack.New{
 		Original: there, Reply: outside.Reverse(),
-		In: uint16(p.in), Out: o.out, Rule: uint16(o.rule + 1), NATRule: uint16(source.Rule + 1),
+		In: uint16(p.in), Out: o.out, Rule: o.rule, NATRule: uint16(source.Rule + 1),
 	}
 	if outside.Src != there.Src || outside.SrcPort != there.SrcPort {
 		n.Flags |= conntrack.SourceTranslated
@@ -101,8 +118,11 @@ func (w *worker) session(p *work, o *opening, source *nat.Source) conntrack.New 
 	if o.target.Kind == nat.ToForward {
 		n.Flags |= conntrack.Forwarded
 	}
-	if o.target.Kind == nat.ToForward || o.target.Kind == nat.ToMapping {
-		n.NATRule = uint16(o.target.Rule + 1)
+	if t := &o.target; t.Kind == nat.ToForward || t.Kind == nat.ToMapping {
+		n.NATRule = uint16(t.Rule + 1)
+		if t.Kind == nat.ToForward && !t.OneToOne && t.Rule >= 0 {
+			n.NATRule += uint16(f.st.NAT.Rules())
+		}
 	}
 	if f.parsed.Class == conntrack.ClassContinues {
 		n.Flags |= conntrack.Liberal
@@ -122,12 +142,12 @@ func (w *worker) session(p *work, o *opening, source *nat.Source) conntrack.New 
 func (w *worker) letGo(o *opening) {
 	st := w.flow.st
 	if o.target.Mapped {
-		st.Mappings.Release(w.now, w.flow.parsed.Key, o.inside.Reverse())
+		st.Mappings.ReleaseTarget(w.now, &w.flow.parsed.Key, &o.target)
 		o.target.Mapped = false
 	}
-	if o.rule >= 0 {
-		st.Firewall.Ended(o.rule, &o.inside)
-		o.rule = -1
+	if o.rule != 0 {
+		st.Firewall.Ended(o.rule, &o.inside) // ignored unless the rule counts its sessions
+		o.rule = 0
 	}
 }
 

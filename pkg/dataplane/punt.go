@@ -20,6 +20,7 @@ type Punt struct {
 	Rest       uint32 // and the second word of it
 
 	Rule, Pair int32           // PuntLogged: of firewall.Verdict
+	ID         uint16          // PuntLogged
 	Action     firewall.Action // PuntLogged
 	Access     bool            // PuntLogged: Rule is one of the access rules
 

@@ -121,16 +121,10 @@ func (w *worker) stillTranslated(s *conntrack.Session, d conntrack.Direction, ou
 	if flags&conntrack.SourceTranslated != 0 && !st.NAT.Translated(back.Dst) {
 		return false // the outside address is gone
 	}
-	in, given := s.Ports()
-	if flags&conntrack.Forwarded != 0 {
-		t := st.Mappings.Inbound(st.NAT, w.now, in, &there)
-		if t.Mapped {
-			st.Mappings.Release(w.now, there, back) // asking has taken a reference
-		}
-		if t.Kind != nat.ToForward || t.Addr != back.Src || t.Port != back.SrcPort {
-			return false
-		}
+	if translated && !st.Mappings.Stands(st.NAT, there, back) {
+		return false // its rule, forward or mapping is
 	}
+	in, given := s.Ports()
 	if d == conntrack.Reply || flags&conntrack.FromOutside != 0 || in != 0 && flags&conntrack.DestTranslated != 0 {
 		return true
 	}
