@@ -38,13 +38,13 @@ var routerBetween = packet.Addr(0x0a636301)
 // errorCase is one direction of a translation as an error in the other direction meets it.
 type errorCase struct {
 	name           string
-	arrived, known flow        // the quoted packet: as it is quoted, and as its sender sent it
+	arrived, known wireFlow    // the quoted packet: as it is quoted, and as its sender sent it
 	from, leaves   packet.Addr // the error's source, before and after
 }
 
 func errorCases() []errorCase {
-	forwarded, dialed := flow{0xcb007107, 0xc0a80105, 51000, 8080}, flow{0xcb007107, 0xc6336402, 51000, 80}
-	hairpin, asked := flow{0xc6336402, 0xc0a80105, 4096, 8080}, flow{0xc0a80107, 0xc6336402, 51000, 80}
+	forwarded, dialed := wireFlow{0xcb007107, 0xc0a80105, 51000, 8080}, wireFlow{0xcb007107, 0xc6336402, 51000, 80}
+	hairpin, asked := wireFlow{0xc6336402, 0xc0a80105, 4096, 8080}, wireFlow{0xc0a80107, 0xc6336402, 51000, 80}
 	return []errorCase{
 		{"REQ-4: from the server outside", outsideFlow, insideFlow, outsideFlow.dst, outsideFlow.dst},
 		{"REQ-4: from a router outside, which keeps its address", outsideFlow, insideFlow, routerBetween, routerBetween},
@@ -65,8 +65,8 @@ func TestRFC5508REQ4And5And7ErrorsAreTranslatedInsideAndOutside(t *testing.T) {
 			for _, length := range []int{8, 12, 18, 20, 28, 1000} {
 				for _, options := range [][]byte{nil, {7, 7, 4, 0, 0, 0, 0, 0}} {
 					for _, icmpType := range []uint8{3, 11, 12, 4, 5} {
-						cut := func(f flow) []byte {
-							whole := datagram(f.of(s), s)
+						cut := func(f wireFlow) []byte {
+							whole := wireDatagram(f.of(s), s)
 							return whole[:min(len(whole), 20+s.options+length)]
 						}
 						got := icmpError(c.from, c.arrived.src, icmpType, cut(c.arrived), options)
@@ -91,7 +91,7 @@ func TestRFC5508REQ4And5And7ErrorsAreTranslatedInsideAndOutside(t *testing.T) {
 // An unfinished sum is quoted as it stood: the error's own sum and the quoted header's must be right all the same.
 func TestAnErrorAboutAPacketWithAnUnfinishedSumStaysGood(t *testing.T) {
 	for _, s := range translateShapes() {
-		inner := datagram(outsideFlow.of(s), s)
+		inner := wireDatagram(outsideFlow.of(s), s)
 		e := icmpError(routerBetween, outsideFlow.src, 3, inner[:min(len(inner), 548)], nil)
 		nat.TranslateError(e, rewriteTo(outsideFlow.of(s).reverse(), insideFlow.of(s).reverse()))
 		if !nat.ErrorGood(e) || e.Dst() != insideFlow.src || header.IPv4(e).CalculateChecksum() != 0xffff {
@@ -101,9 +101,9 @@ func TestAnErrorAboutAPacketWithAnUnfinishedSumStaysGood(t *testing.T) {
 }
 
 func TestRFC5508REQ3ErrorsWithWrongSumsAreNotGood(t *testing.T) {
-	s := shape{protocol: packet.ProtoUDP, payload: []byte("x")}
+	s := wireShape{protocol: packet.ProtoUDP, payload: []byte("x")}
 	fresh := func() packet.IPv4 {
-		return icmpError(routerBetween, outsideFlow.src, 3, datagram(outsideFlow, s), nil)
+		return icmpError(routerBetween, outsideFlow.src, 3, wireDatagram(outsideFlow, s), nil)
 	}
 	reseal := func(e packet.IPv4) {
 		m := e.Payload()
@@ -134,10 +134,10 @@ func TestRFC5508REQ3ErrorsWithWrongSumsAreNotGood(t *testing.T) {
 
 // REQ-3b is the options of quoted headers, in the table above; REQ-3d this one.
 func TestRFC4884ExtensionsPassUntouched(t *testing.T) {
-	s := shape{protocol: packet.ProtoTCP, options: 40, payload: make([]byte, 400)}
+	s := wireShape{protocol: packet.ProtoTCP, options: 40, payload: make([]byte, 400)}
 	extension := []byte{0x20, 0, 0xde, 0xad, 0, 8, 1, 1, 0, 3, 0x21, 0x40}
-	build := func(f flow, src, dst packet.Addr) packet.IPv4 {
-		e := icmpError(src, dst, 11, append(append([]byte{}, datagram(f, s)[:128]...), extension...), nil)
+	build := func(f wireFlow, src, dst packet.Addr) packet.IPv4 {
+		e := icmpError(src, dst, 11, append(append([]byte{}, wireDatagram(f, s)[:128]...), extension...), nil)
 		m := e.Payload()
 		m[5] = 32 // words of quote
 		m[2], m[3] = 0, 0
@@ -152,10 +152,10 @@ func TestRFC4884ExtensionsPassUntouched(t *testing.T) {
 }
 
 func TestAWrongSumOfAnErrorStaysWrong(t *testing.T) {
-	s := shape{protocol: packet.ProtoTCP, payload: []byte("abcd")}
+	s := wireShape{protocol: packet.ProtoTCP, payload: []byte("abcd")}
 	for _, at := range []int{21, 28 + 8, 28 + 20 + 17, 28 + 20 + 20} { // ICMP code, quoted TTL, quoted TCP sum, quoted data
-		got := icmpError(routerBetween, outsideFlow.src, 3, datagram(outsideFlow, s), nil)
-		want := icmpError(routerBetween, insideFlow.src, 3, datagram(insideFlow, s), nil)
+		got := icmpError(routerBetween, outsideFlow.src, 3, wireDatagram(outsideFlow, s), nil)
+		want := icmpError(routerBetween, insideFlow.src, 3, wireDatagram(insideFlow, s), nil)
 		got[at] ^= 1
 		nat.TranslateError(got, rewriteTo(outsideFlow.reverse(), insideFlow.reverse()))
 		if nat.ErrorGood(got) {
@@ -171,9 +171,9 @@ func TestAWrongSumOfAnErrorStaysWrong(t *testing.T) {
 }
 
 func TestLyingQuotesAreNotTouchedBeyondTheirEnd(t *testing.T) {
-	s := shape{protocol: packet.ProtoUDP, payload: []byte("tail")}
+	s := wireShape{protocol: packet.ProtoUDP, payload: []byte("tail")}
 	for length := 20; length < 32; length++ {
-		inner := datagram(outsideFlow, s)
+		inner := wireDatagram(outsideFlow, s)
 		inner.SetTotalLen(length)
 		inner.UpdateHeaderChecksum()
 		e := icmpError(routerBetween, outsideFlow.src, 3, inner, nil)
@@ -190,7 +190,7 @@ func TestLyingQuotesAreNotTouchedBeyondTheirEnd(t *testing.T) {
 
 func FuzzTranslateError(f *testing.F) {
 	for i, s := range translateShapes()[:30] {
-		e := icmpError(routerBetween, outsideFlow.src, 3, datagram(outsideFlow.of(s), s), nil)
+		e := icmpError(routerBetween, outsideFlow.src, 3, wireDatagram(outsideFlow.of(s), s), nil)
 		f.Add(uint64(i), []byte(e))
 		f.Add(uint64(i), []byte(e[:28+20+8]))
 		f.Add(uint64(i), []byte(e[:28+20+1]))
@@ -203,7 +203,7 @@ func FuzzTranslateError(f *testing.F) {
 		// The packet's memory ends where it ends: reading beyond panics.
 		e := packet.IPv4(bytes.Clone(data)[:len(data):len(data)])
 		good := nat.ErrorGood(e)
-		quoted := flow{}
+		quoted := wireFlow{}
 		if len(e) >= e.HeaderLen()+28 {
 			inner := packet.IPv4(e.Payload()[8:])
 			quoted.src, quoted.dst = inner.Src(), inner.Dst()
@@ -241,8 +241,8 @@ func FuzzTranslateError(f *testing.F) {
 }
 
 func BenchmarkTranslateError(b *testing.B) {
-	s := shape{protocol: packet.ProtoTCP, payload: make([]byte, 100)}
-	e, back := icmpError(routerBetween, outsideFlow.src, 3, datagram(outsideFlow, s), nil), rewriteTo(outsideFlow.reverse(), insideFlow.reverse())
+	s := wireShape{protocol: packet.ProtoTCP, payload: make([]byte, 100)}
+	e, back := icmpError(routerBetween, outsideFlow.src, 3, wireDatagram(outsideFlow, s), nil), rewriteTo(outsideFlow.reverse(), insideFlow.reverse())
 	b.Run(fmt.Sprint(len(e)), func(b *testing.B) {
 		for b.Loop() {
 			nat.TranslateError(e, back)

@@ -16,16 +16,16 @@ import (
 	"vrouterd/pkg/nat"
 )
 
-// flow is what a packet's addresses are.
-type flow struct {
+// wireFlow is what a packet's addresses are.
+type wireFlow struct {
 	src, dst         packet.Addr
 	srcPort, dstPort uint16
 }
 
-func (f flow) reverse() flow { return flow{f.dst, f.src, f.dstPort, f.srcPort} }
+func (f wireFlow) reverse() wireFlow { return wireFlow{f.dst, f.src, f.dstPort, f.srcPort} }
 
 // rewriteTo is the rewrite of packets from one flow to another, its deltas added up the slow way.
-func rewriteTo(from, to flow) *conntrack.Rewrite {
+func rewriteTo(from, to wireFlow) *conntrack.Rewrite {
 	var head uint64
 	for _, a := range []packet.Addr{to.src, to.dst, ^from.src, ^from.dst} {
 		head += uint64(a>>16) + uint64(a&0xffff)
@@ -40,8 +40,8 @@ func rewriteTo(from, to flow) *conntrack.Rewrite {
 	}
 }
 
-// shape of a packet that a test makes.
-type shape struct {
+// wireShape of a packet that a test makes.
+type wireShape struct {
 	protocol uint8
 	icmpType uint8
 	options  int  // octets of IP options
@@ -52,8 +52,8 @@ type shape struct {
 
 func netAddr(a packet.Addr) tcpip.Address { return tcpip.AddrFrom4(a.Netip().As4()) }
 
-// datagram is the slow twin: a packet built from scratch, its sums those of gVisor.
-func datagram(f flow, s shape) packet.IPv4 {
+// wireDatagram is the slow twin: a packet built from scratch, its sums those of gVisor.
+func wireDatagram(f wireFlow, s wireShape) packet.IPv4 {
 	transport := 8
 	if s.protocol == packet.ProtoTCP {
 		transport = 20
@@ -110,12 +110,12 @@ func datagram(f flow, s shape) packet.IPv4 {
 }
 
 var (
-	insideFlow  = flow{0xc0a80105, 0xcb007107, 51000, 443}
-	outsideFlow = flow{0xc6336402, 0xcb007107, 4096, 443}
+	insideFlow  = wireFlow{0xc0a80105, 0xcb007107, 51000, 443}
+	outsideFlow = wireFlow{0xc6336402, 0xcb007107, 4096, 443}
 )
 
 // of drops what a protocol does not have.
-func (f flow) of(s shape) flow {
+func (f wireFlow) of(s wireShape) wireFlow {
 	switch s.protocol {
 	case packet.ProtoTCP, packet.ProtoUDP:
 	case packet.ProtoICMP:
@@ -129,24 +129,24 @@ func (f flow) of(s shape) flow {
 	return f
 }
 
-func translateShapes() (all []shape) {
+func translateShapes() (all []wireShape) {
 	payload := []byte("seventeen octets.")
 	for _, options := range []int{0, 4, 40} {
 		for _, partial := range []bool{false, true} {
 			for _, protocol := range []uint8{packet.ProtoTCP, packet.ProtoUDP, 33, 47, 132, 136} {
-				all = append(all, shape{protocol: protocol, options: options, partial: partial, payload: payload})
+				all = append(all, wireShape{protocol: protocol, options: options, partial: partial, payload: payload})
 			}
 			for _, icmp := range []uint8{0, 8, 13, 14} {
-				all = append(all, shape{protocol: 1, icmpType: icmp, options: options, partial: partial, payload: payload})
+				all = append(all, wireShape{protocol: 1, icmpType: icmp, options: options, partial: partial, payload: payload})
 			}
 		}
-		all = append(all, shape{protocol: packet.ProtoUDP, options: options, zero: true, payload: payload})
+		all = append(all, wireShape{protocol: packet.ProtoUDP, options: options, zero: true, payload: payload})
 	}
 	super := make([]byte, 65000)
 	for i := range super {
 		super[i] = byte(i * 7)
 	}
-	return append(all, shape{protocol: packet.ProtoTCP, payload: super}, shape{protocol: packet.ProtoTCP, payload: super, partial: true})
+	return append(all, wireShape{protocol: packet.ProtoTCP, payload: super}, wireShape{protocol: packet.ProtoTCP, payload: super, partial: true})
 }
 
 func TestTranslatedPacketsAreThoseThatTheOutsideWouldHaveSent(t *testing.T) {
@@ -154,13 +154,13 @@ func TestTranslatedPacketsAreThoseThatTheOutsideWouldHaveSent(t *testing.T) {
 		name := fmt.Sprintf("protocol %d, ICMP type %d, %d octets of options, partial %t, zero %t, %d octets", s.protocol, s.icmpType, s.options, s.partial, s.zero, len(s.payload))
 		t.Run(name, func(t *testing.T) {
 			from, to := insideFlow.of(s), outsideFlow.of(s)
-			got, want := datagram(from, s), datagram(to, s)
+			got, want := wireDatagram(from, s), wireDatagram(to, s)
 			nat.Translate(got, rewriteTo(from, to), s.partial)
 			if !bytes.Equal(got, want) {
 				t.Fatalf("translated to\n%x, built from scratch it is\n%x", got[:min(len(got), 80)], want[:min(len(want), 80)])
 			}
 			nat.Translate(got, rewriteTo(to, from), s.partial)
-			if back := datagram(from, s); !bytes.Equal(got, back) {
+			if back := wireDatagram(from, s); !bytes.Equal(got, back) {
 				t.Fatalf("there and back is\n%x, it was\n%x", got[:min(len(got), 80)], back[:min(len(back), 80)])
 			}
 		})
@@ -168,21 +168,21 @@ func TestTranslatedPacketsAreThoseThatTheOutsideWouldHaveSent(t *testing.T) {
 }
 
 func TestAPacketThatNothingChangesStaysAsItIs(t *testing.T) {
-	s := shape{protocol: packet.ProtoUDP, payload: []byte("x")}
-	got := datagram(insideFlow, s)
+	s := wireShape{protocol: packet.ProtoUDP, payload: []byte("x")}
+	got := wireDatagram(insideFlow, s)
 	nat.Translate(got, &conntrack.Rewrite{}, false)
-	if !bytes.Equal(got, datagram(insideFlow, s)) {
+	if !bytes.Equal(got, wireDatagram(insideFlow, s)) {
 		t.Fatal("the zero rewrite changed a packet")
 	}
 }
 
 func TestAnyPortCanGiveAUDPSumOfZeroAndItIsSentAsAllOnes(t *testing.T) {
 	seen := false
-	s := shape{protocol: packet.ProtoUDP, payload: []byte{1, 2, 3}}
+	s := wireShape{protocol: packet.ProtoUDP, payload: []byte{1, 2, 3}}
 	for port := range 65536 {
 		to := outsideFlow
 		to.srcPort = uint16(port)
-		got := datagram(insideFlow, s)
+		got := wireDatagram(insideFlow, s)
 		nat.Translate(got, rewriteTo(insideFlow, to), false)
 		sum := packet.UDP(got.Payload()).Checksum()
 		if sum == 0 {
@@ -205,11 +205,11 @@ func TestAWrongSumStaysWrong(t *testing.T) {
 			continue
 		}
 		from, to := insideFlow.of(s), outsideFlow.of(s)
-		got := datagram(from, s)
+		got := wireDatagram(from, s)
 		got.Payload()[len(got.Payload())-1] ^= 0x10
 		got[8]-- // the IP header's sum is wrong by one
 		nat.Translate(got, rewriteTo(from, to), false)
-		want := datagram(to, s)
+		want := wireDatagram(to, s)
 		want.Payload()[len(want.Payload())-1] ^= 0x10
 		want[8]--
 		if !bytes.Equal(got, want) {
@@ -219,12 +219,12 @@ func TestAWrongSumStaysWrong(t *testing.T) {
 }
 
 func TestTranslateDoesNotAllocate(t *testing.T) {
-	s := shape{protocol: packet.ProtoTCP, payload: make([]byte, 100)}
-	p, there := datagram(insideFlow, s), rewriteTo(insideFlow, outsideFlow)
+	s := wireShape{protocol: packet.ProtoTCP, payload: make([]byte, 100)}
+	p, there := wireDatagram(insideFlow, s), rewriteTo(insideFlow, outsideFlow)
 	if n := testing.AllocsPerRun(100, func() { nat.Translate(p, there, false) }); n != 0 {
 		t.Fatalf("%v allocations a packet", n)
 	}
-	e, back := icmpError(outsideFlow.dst, outsideFlow.src, 3, datagram(outsideFlow, s), nil), rewriteTo(outsideFlow.reverse(), insideFlow.reverse())
+	e, back := icmpError(outsideFlow.dst, outsideFlow.src, 3, wireDatagram(outsideFlow, s), nil), rewriteTo(outsideFlow.reverse(), insideFlow.reverse())
 	if n := testing.AllocsPerRun(100, func() { nat.TranslateError(e, back) }); n != 0 {
 		t.Fatalf("%v allocations an error", n)
 	}
@@ -232,7 +232,7 @@ func TestTranslateDoesNotAllocate(t *testing.T) {
 
 func FuzzTranslate(f *testing.F) {
 	for i, s := range translateShapes()[:24] {
-		f.Add(uint64(i), []byte(datagram(insideFlow.of(s), s)), s.partial)
+		f.Add(uint64(i), []byte(wireDatagram(insideFlow.of(s), s)), s.partial)
 	}
 	f.Add(uint64(1), []byte{0x45, 19: 0}, false)
 	f.Add(uint64(2), []byte{0x4f, 9: 6, 20: 0}, false)
@@ -242,7 +242,7 @@ func FuzzTranslate(f *testing.F) {
 		}
 		r := rand.New(rand.NewPCG(seed, 1))
 		ip := packet.IPv4(bytes.Clone(data))
-		from := flow{src: ip.Src(), dst: ip.Dst()}
+		from := wireFlow{src: ip.Src(), dst: ip.Dst()}
 		if at := ip.HeaderLen(); len(ip) >= at+8 {
 			switch ip.Protocol() {
 			case packet.ProtoTCP, packet.ProtoUDP:
@@ -251,7 +251,7 @@ func FuzzTranslate(f *testing.F) {
 				from.srcPort = binary.BigEndian.Uint16(ip[at+4:])
 			}
 		}
-		to := flow{packet.Addr(r.Uint32()), from.dst, uint16(r.Uint32()), from.dstPort}
+		to := wireFlow{packet.Addr(r.Uint32()), from.dst, uint16(r.Uint32()), from.dstPort}
 		if ip.Protocol() == packet.ProtoICMP {
 			to.dstPort = 0
 		} else if from.srcPort|from.dstPort == 0 {
@@ -294,8 +294,8 @@ func sameModuloZero(a, b []byte) bool {
 
 func BenchmarkTranslate(b *testing.B) {
 	for _, protocol := range []uint8{packet.ProtoTCP, packet.ProtoUDP, packet.ProtoICMP} {
-		s := shape{protocol: protocol, icmpType: 8, payload: make([]byte, 26)}
-		p, r := datagram(insideFlow.of(s), s), rewriteTo(insideFlow.of(s), outsideFlow.of(s))
+		s := wireShape{protocol: protocol, icmpType: 8, payload: make([]byte, 26)}
+		p, r := wireDatagram(insideFlow.of(s), s), rewriteTo(insideFlow.of(s), outsideFlow.of(s))
 		b.Run(fmt.Sprint(protocol), func(b *testing.B) {
 			for b.Loop() {
 				nat.Translate(p, r, false)
