@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"vrouterd/internal/packet"
 	"vrouterd/pkg/conntrack"
 )
 
@@ -182,6 +183,9 @@ func TestAStableVerdictIsThatOfEveryPacketOfItsKey(t *testing.T) {
 				d.perPacket(&k)
 				// Other packets' doings: the rates' state and members that rules add change meanwhile.
 				other := d.packet()
+				if other.Key.Src = [...]packet.Addr{other.Key.Src, k.Key.Src, k.Key.Dst}[d.n(3)]; d.n(2) == 0 {
+					other.In, other.Out = k.In, k.Out
+				}
 				p.Judge(10+n, &other)
 				p.Access(10+n, &other)
 				if again := p.Access(10+n*7, &k); again.Action != access.Action {

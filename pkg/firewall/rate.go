@@ -11,8 +11,9 @@ import (
 // tickTime is the time between two ticks, in nanoseconds.
 const tickTime = int64(time.Second / conntrack.TicksPerSecond)
 
-// maxDepth bounds how far a bucket's time may run ahead, in nanoseconds (a year), so that no sum overflows.
-const maxDepth = int64(365 * 24 * time.Hour)
+// maxDepth bounds how far a bucket's time may run ahead, in nanoseconds (a hundred years), so that no sum overflows: ticks end after 14
+// years, and a bucket is at most twice this ahead of them.
+const maxDepth = int64(100 * 365 * 24 * time.Hour)
 
 // meter is the measure of a token bucket. The bucket itself is one number, the virtual time up to which its tokens are spent (the
 // generic cell rate algorithm, ITU-T I.371): full as long as that has passed. So taking is one comparison and one exchange, and
@@ -41,8 +42,8 @@ func newMeter(packets int, per time.Duration, burst int) meter {
 func (m meter) take(now conntrack.Tick, spent int64, n int) (int64, bool) {
 	t := int64(now) * tickTime
 	spent = max(spent, t)
-	cost := m.depth + maxDepth // debt has an end as well
-	if int64(n) <= cost/m.each {
+	cost := maxDepth // debt has an end as well
+	if int64(n) <= maxDepth/m.each {
 		cost = int64(n) * m.each
 	}
 	if spent+min(cost, m.depth) > t+m.depth {
