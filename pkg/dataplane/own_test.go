@@ -11,6 +11,7 @@ import (
 
 	"vrouterd/internal/packet"
 	"vrouterd/pkg/conntrack"
+	"vrouterd/pkg/nat"
 )
 
 func TestRoutersOwnPacketsHaveSessions(t *testing.T) {
@@ -100,7 +101,10 @@ func TestLeakGuardLooksAtTheDestinationAsItLeaves(t *testing.T) {
 
 func TestSourceRouteIsFollowedBeforeTracking(t *testing.T) {
 	b := newNATbed(t, natOptions{firewall: home(), tables: func(t *Tables) { t.SourceRoute = true }})
-	ip := sourceRouted(optLooseRoute, "10.1.0.1", 4, "10.2.0.2")
+	header := sourceRouted(optLooseRoute, "10.1.0.1", 4, "10.2.0.2").Header()
+	ip := append(append(packet.IPv4{}, header...), udp(hostA, hostB, 1, 2, nil)...)
+	ip.SetTotalLen(len(ip))
+	ip.UpdateHeaderChecksum()
 	b.arrive(portA, ip)
 	if got := b.one(portB).ip; got.Dst() != hostB {
 		t.Errorf("left for %v", got.Dst())
@@ -183,13 +187,16 @@ func TestEveryReasonOfTheStatefulStagesHasItsDrop(t *testing.T) {
 	seen := map[DropReason]bool{}
 	for r := conntrack.ReasonTruncated; r < conntrack.NumReasons; r++ {
 		d := sessionDrop(r)
-		if seen[d] || d < DropSessionTruncated || d > DropSessionClash {
+		if seen[d] || d.String() != r.String() {
 			t.Errorf("%v is counted as %v", r, d)
 		}
 		seen[d] = true
 	}
-	if sessionDrop(conntrack.ReasonClash) != DropSessionClash || sessionDrop(conntrack.ReasonNoSession) != DropSessionNone {
-		t.Error("the order of the reasons is another")
+	for r := nat.ReasonNoAddress; r < nat.ReasonTaken; r++ {
+		if d := natDrop(r); seen[d] || d.String() != "nat_"+r.String() && d.String() != r.String() {
+			t.Errorf("%v is counted as %v", r, d)
+		}
+		seen[natDrop(r)] = true
 	}
 	names := map[string]bool{}
 	for d := range NumDropReasons {

@@ -38,7 +38,8 @@ const (
 	DropSessionTableFull
 	DropSessionHostLimit
 	DropSessionHalfOpen
-	DropSessionClash // up to here
+	DropSessionClash
+	DropSessionICMPChecksum // up to here
 	DropSessionPath
 	DropNATUnsolicited
 	DropNATFiltered
@@ -108,6 +109,7 @@ var dropText = [NumDropReasons]struct{ name, sentence string }{
 	DropSessionHostLimit:    {"session_host_limit", "its source has as many sessions as it may have; answered with administratively prohibited"},
 	DropSessionHalfOpen:     {"session_half_open", "there are as many unanswered TCP openings from outside as there may be"},
 	DropSessionClash:        {"session_clash", "a new session would have the addresses and ports of another; inside is answered with administratively prohibited"},
+	DropSessionICMPChecksum: {"session_icmp_checksum", "the checksum of an ICMP error is wrong"},
 	DropSessionPath:         {"session_path", "the way or the policy has changed, so that its session ended; it cannot open another"},
 	DropNATUnsolicited:      {"nat_unsolicited", "came from outside, and no forward, mapping or session wants it"},
 	DropNATFiltered:         {"nat_filtered", "came to a mapping whose filtering does not let its sender in (RFC 4787 section 5)"},
