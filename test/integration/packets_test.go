@@ -146,3 +146,11 @@ func (p probe) bytes() []byte {
 	copy(ip[20:], l4)
 	return ip
 }
+
+// fixTCP computes the checksum of a TCP segment without IP options anew.
+func fixTCP(ip []byte) {
+	l4 := ip[20:]
+	l4[16], l4[17] = 0, 0
+	sum := append(append([]byte{}, ip[12:20]...), 0, unix.IPPROTO_TCP, byte(len(l4)>>8), byte(len(l4)))
+	binary.BigEndian.PutUint16(l4[16:], packet.Checksum(append(sum, l4...)))
+}
