@@ -64,7 +64,7 @@ func (m rulesMaker) rule(n int) randomRule {
 	not := func(key, word string, zone string) {
 		p := m.prefix(zone)
 		if m.chance(15) {
-			yaml, nft = append(yaml, key+`: "!`+p+`"`), append(nft, "ip "+word+" != "+p)
+			yaml, nft = append(yaml, "not_"+key+": "+p), append(nft, "ip "+word+" != "+p)
 		} else {
 			yaml, nft = append(yaml, key+": "+p), append(nft, "ip "+word+" "+p)
 		}

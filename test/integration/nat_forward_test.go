@@ -139,13 +139,13 @@ func TestNATForwardsComeAndGoLive(t *testing.T) {
 	if got := e.out.knock("tcp4", to, 300*time.Millisecond); got == open {
 		t.Fatal("the port is open before it is forwarded")
 	}
-	e.r.ctl("nat", "forward", "add", "tcp", "2022", "192.168.1.5:22", "--in", "wan")
+	e.r.ctl("nat", "forward", "add", "in", "wan", "protocol", "tcp", "port", "2022", "to", "192.168.1.5:22")
 	c := e.out.converse("", to)
 	if err := c.say(20 * time.Second); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, e.r.ctl("config", "show"), "2022", "192.168.1.5:22")
-	e.r.ctl("nat", "forward", "del", "tcp", "2022", "--in", "wan")
+	e.r.ctl("nat", "forward", "del", "in", "wan", "protocol", "tcp", "port", "2022")
 	if got := e.out.knock("tcp4", to, 300*time.Millisecond); got == open {
 		t.Error("the port is still open after its forward was deleted")
 	}
@@ -153,7 +153,7 @@ func TestNATForwardsComeAndGoLive(t *testing.T) {
 	if c.say(time.Second) == nil {
 		t.Error("the connection lives on without the forward that let it in")
 	}
-	if out, code := e.r.try("nat", "forward", "del", "tcp", "2022", "--in", "wan"); code != 1 {
+	if out, code := e.r.try("nat", "forward", "del", "in", "wan", "protocol", "tcp", "port", "2022"); code != 1 {
 		t.Errorf("deleting a forward that is not there: expected exit status 1, got %d: %s", code, out)
 	}
 }
