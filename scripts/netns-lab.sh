@@ -410,7 +410,8 @@ end() {
     while [ $SECONDS -lt $deadline ]; do
         local alive=0
         for pid in "$@"; do [ -n "$(line "$pid")" ] && alive=1; done
-        [ $alive -eq 0 ] && return
+        # A bare return within a trap would return what the script had failed with, and end the clearing.
+        [ $alive -eq 0 ] && return 0
         sleep 0.05
     done
 }
