@@ -21,7 +21,7 @@ web_server() {
         web_page >"$state/page"
         chmod +x "$state/page"
     fi
-    setsid ip netns exec "$lab-$1" socat "TCP-LISTEN:80,bind=$2,reuseaddr,fork" "EXEC:$state/page $1" >>"$state/$1.web.log" 2>&1 </dev/null &
+    (setsid ip netns exec "$lab-$1" socat "TCP-LISTEN:80,bind=$2,reuseaddr,fork" "EXEC:$state/page $1" >>"$state/$1.web.log" 2>&1 </dev/null &) # in a shell of its own: this one shall not report its end
     until ip netns exec "$lab-$1" curl -s --max-time 2 "http://$2/" >/dev/null; do
         [ $SECONDS -lt $deadline ] || fail "the web server of $1 was not there within 10 s: $(cat "$state/$1.web.log")"
         sleep 0.05
