@@ -143,7 +143,8 @@ func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 func TestTablesFitTheTerminal(t *testing.T) {
 	s := newStage(t)
 	for _, width := range []int{20, 40, 60, 79, 80, 100, 132} {
-		for _, noun := range []string{"ports", "routes", "drops", "events", "neighbors", "rip", "rip neighbors", "rip ports"} {
+		for _, noun := range []string{"ports", "routes", "drops", "events", "neighbors", "rip", "rip neighbors", "rip ports",
+			"nat", "nat sessions", "nat mappings", "sessions", "firewall", "firewall set", "firewall set barred"} {
 			s.out.Reset()
 			s.app.screen = screen{terminal: true, width: width}
 			if code := s.app.run(context.Background(), strings.Fields("show "+noun)); code != exitDone {

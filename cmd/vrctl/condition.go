@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,18 +21,24 @@ const conditionSyntax = `Conditions:
   rip route PREFIX [metric N] [via ADDRESS] [from ADDRESS] [port NAME] [tag N]
                                             RIP uses such a path; with metric 16: it is lost
   rip neighbor ADDRESS [port NAME]          RIP heard it within the timeout
+  session ADDRESS[:PORT] [inside END] [outside END] [remote END] [protocol P] [state STATE]
+                                            there is such a session; END is ADDRESS[:PORT]
+  mapping ADDRESS[:PORT] [inside END] [outside END] [remote END] [protocol P] [by MAKER]
+                                            NAT has such a mapping
   port NAME [up | down | STATE]             the port is up, is not up, or in this state
   drops REASON [above N | below N]          packets dropped for it; above 0 if nothing is said
   counter NAME [above N | below N]          the same for a counter
 
 not or no before a condition turns it round: "no route 10.9.0.0/16".`
 
+// test tells whether something is so, and what is the case.
+type test = func(context.Context, *client.Client) (holds bool, state string, err error)
+
 // condition is something that is so or not so, and tells what is.
 type condition struct {
 	words  string
 	negate bool
-	// test tells whether it holds (before negate) and what is the case.
-	test func(context.Context, *client.Client) (holds bool, state string, err error)
+	test   test // before negate
 }
 
 // check asks the daemon once.
@@ -41,6 +46,8 @@ func (k condition) check(ctx context.Context, c *client.Client) (bool, string, e
 	holds, state, err := k.test(ctx, c)
 	return holds != k.negate, state, err
 }
+
+var conditionNouns = []string{"ready", "route", "neighbor", "rip", "session", "mapping", "port", "drops", "counter"}
 
 // parseCondition reads the words of a command line.
 func parseCondition(args []string) (condition, error) {
@@ -64,6 +71,10 @@ func parseCondition(args []string) (condition, error) {
 		k.test, err = neighborCondition(rest)
 	case "rip":
 		k.test, err = ripCondition(rest)
+	case "session", "sessions":
+		k.test, err = sessionCondition(rest)
+	case "mapping", "mappings":
+		k.test, err = mappingCondition(rest)
 	case "port", "ports":
 		k.test, err = portCondition(rest)
 	case "drops", "drop":
@@ -71,9 +82,114 @@ func parseCondition(args []string) (condition, error) {
 	case "counter", "counters":
 		k.test, err = numberCondition("counter", rest, counterValue)
 	default:
-		err = usagef("%q is no condition: ready, route, neighbor, rip, port, drops and counter are", noun)
+		err = usagef("%q is no condition: %s", noun, meant(noun, conditionNouns))
 	}
 	return k, err
+}
+
+// word is where the value of a key goes, and what it must be.
+type word struct {
+	into  *string
+	check func(key, value string) error // nil: anything
+}
+
+// subject takes the first word, what the condition is about, off the others.
+func subject(noun string, args []string, wanted string) (string, []string, error) {
+	if len(args) == 0 {
+		return "", nil, usagef("%s: %s is wanted after it", noun, wanted)
+	}
+	return args[0], args[1:], nil
+}
+
+// pairs reads KEY VALUE KEY VALUE… into what the keys stand for.
+func pairs(args []string, into map[string]word) error {
+	for ; len(args) > 0; args = args[2:] {
+		target, ok := into[args[0]]
+		if !ok {
+			return usagef("%q is not understood here: see vrctl wait --help", args[0])
+		}
+		if len(args) < 2 {
+			return usagef("%s: a value is wanted after it", args[0])
+		}
+		if target.check != nil {
+			if err := target.check(args[0], args[1]); err != nil {
+				return err
+			}
+		}
+		*target.into = args[1]
+	}
+	return nil
+}
+
+// Checks of words.
+
+func anAddress(_, value string) error { return hostAddress(value, "") }
+
+func fromTo(low, high int) func(key, value string) error {
+	return func(key, value string) error {
+		_, err := number(key, value, low, high)
+		return err
+	}
+}
+
+// same tells whether what there is is what was asked for; "" asks for nothing.
+func same(want, have string) bool { return want == "" || want == have }
+
+// among is the question whether one of a table's rows is as it should be.
+type among[T any] struct {
+	rows  rows[T]
+	about func(T) bool   // it has to do with what the condition names; nil: all have
+	holds func(T) bool   // and is as it should be; only asked of those
+	words func(T) string // what is the case with it
+	begin string         // of the sentence: "there is "
+	none  string         // what is the case when nothing is about it
+}
+
+// rows of a table, until each has seen enough.
+type rows[T any] func(ctx context.Context, c *client.Client, each func(T) (more bool)) error
+
+// whole is a table that comes in one piece.
+func whole[T any](list func(*client.Client, context.Context) ([]T, error)) rows[T] {
+	return func(ctx context.Context, c *client.Client, each func(T) bool) error {
+		all, err := list(c, ctx)
+		if err == nil {
+			for _, row := range all {
+				if !each(row) {
+					break
+				}
+			}
+		}
+		return err
+	}
+}
+
+// told is how many rows an answer names that are not as they should be.
+const told = 3
+
+func (q among[T]) test(ctx context.Context, c *client.Client) (holds bool, state string, err error) {
+	var have []string
+	others := 0
+	err = q.rows(ctx, c, func(row T) bool {
+		switch {
+		case q.about != nil && !q.about(row):
+		case q.holds(row):
+			holds, state = true, q.begin+q.words(row)
+		case len(have) < told:
+			have = append(have, q.words(row))
+		default:
+			others++
+		}
+		return !holds
+	})
+	switch {
+	case err != nil || holds:
+		return holds, state, err
+	case len(have) == 0:
+		return false, q.none, nil
+	case others > 0:
+		have = append(have, fmt.Sprintf("%d more", others))
+	}
+	return false, q.begin + strings.Join(have, " and "), nil
 }
 
 func isReady(ctx context.Context, c *client.Client) (bool, string, error) {
@@ -87,130 +203,7 @@ func isReady(ctx context.Context, c *client.Client) (bool, string, error) {
 	return false, fmt.Sprintf("%s is not ready: %d of %d ports are up", s.Name, s.PortsUp, s.Ports), nil
 }
 
-// pairs reads KEY VALUE KEY VALUE… into what the keys stand for.
-func pairs(args []string, into map[string]*string) error {
-	for ; len(args) > 0; args = args[2:] {
-		target, ok := into[args[0]]
-		if !ok {
-			return usagef("%q is not understood here: see vrctl wait --help", args[0])
-		}
-		if len(args) < 2 {
-			return usagef("%s: a value is wanted after it", args[0])
-		}
-		*target = args[1]
-	}
-	return nil
-}
-
-func routeCondition(args []string) (func(context.Context, *client.Client) (bool, string, error), error) {
-	if len(args) == 0 {
-		return nil, usagef("route: a network is wanted after it, like 10.9.0.0/16")
-	}
-	prefix, err := network(args[0])
-	if err != nil {
-		return nil, err
-	}
-	var via, port, protocol string
-	if err := pairs(args[1:], map[string]*string{"via": &via, "port": &port, "dev": &port, "protocol": &protocol}); err != nil {
-		return nil, err
-	}
-	if via != "" {
-		if err := hostAddress(via, ""); err != nil {
-			return nil, err
-		}
-	}
-	return func(ctx context.Context, c *client.Client) (bool, string, error) {
-		all, err := c.Routes(ctx)
-		if err != nil {
-			return false, "", err
-		}
-		var have []string
-		for _, r := range all {
-			if r.Prefix != prefix {
-				continue
-			}
-			have = append(have, routeWords(r))
-			if r.Selected && (via == "" || r.NextHop == via) && (port == "" || r.Port == port) && (protocol == "" || r.Protocol == protocol) {
-				return true, "there is " + routeWords(r), nil
-			}
-		}
-		if len(have) == 0 {
-			return false, "there is no route to " + prefix, nil
-		}
-		return false, "there is " + strings.Join(have, " and "), nil
-	}, nil
-}
-
-func routeWords(r api.Route) string {
-	s := "the " + r.Protocol + " route " + r.Prefix
-	if r.Type != "" && r.Type != "unicast" {
-		s += " " + r.Type
-	}
-	if r.NextHop != "" {
-		s += " via " + r.NextHop
-	}
-	if r.Port != "" {
-		s += " port " + r.Port
-	}
-	if !r.Selected {
-		s += " (not in use"
-		if r.Reason != "" {
-			s += ": " + r.Reason
-		}
-		s += ")"
-	}
-	return s
-}
-
-var neighborStates = []string{"incomplete", "reachable", "stale", "delay", "probe", "failed", "permanent"}
-
-func neighborCondition(args []string) (func(context.Context, *client.Client) (bool, string, error), error) {
-	if len(args) == 0 {
-		return nil, usagef("neighbor: an address is wanted after it, like 10.1.0.2")
-	}
-	address := args[0]
-	if a, err := netip.ParseAddr(address); err != nil || !a.Is4() {
-		return nil, usagef("%q is not an IPv4 address like 10.1.0.2", address)
-	}
-	args = args[1:]
-	var state, port, mac string
-	if len(args) > 0 && slices.Contains(neighborStates, args[0]) {
-		state, args = args[0], args[1:]
-	}
-	if err := pairs(args, map[string]*string{"state": &state, "port": &port, "dev": &port, "mac": &mac}); err != nil {
-		return nil, err
-	}
-	if state != "" && !slices.Contains(neighborStates, state) {
-		return nil, usagef("%q is no state of a neighbor: %s are", state, commas(neighborStates))
-	}
-	return func(ctx context.Context, c *client.Client) (bool, string, error) {
-		all, err := c.Neighbors(ctx)
-		if err != nil {
-			return false, "", err
-		}
-		var have []string
-		for _, n := range all {
-			if n.Address != address {
-				continue
-			}
-			words := fmt.Sprintf("%s is %s at port %s", n.Address, n.State, n.Port)
-			if n.MAC != "" {
-				words += " with MAC " + n.MAC
-			}
-			have = append(have, words)
-			inState := n.State == state || state == "" && n.MAC != "" && n.State != "failed" && n.State != "incomplete"
-			if inState && (port == "" || n.Port == port) && (mac == "" || strings.EqualFold(n.MAC, mac)) {
-				return true, words, nil
-			}
-		}
-		if len(have) == 0 {
-			return false, "there is no neighbor " + address, nil
-		}
-		return false, strings.Join(have, " and "), nil
-	}, nil
-}
-
-func portCondition(args []string) (func(context.Context, *client.Client) (bool, string, error), error) {
+func portCondition(args []string) (test, error) {
 	if len(args) == 0 || len(args) > 2 {
 		return nil, usagef("port: a name and perhaps up or down are wanted after it")
 	}
@@ -243,7 +236,7 @@ func portCondition(args []string) (func(context.Context, *client.Client) (bool, 
 }
 
 // numberCondition compares a number that has a name.
-func numberCondition(noun string, args []string, read func(context.Context, *client.Client, string) (uint64, error)) (func(context.Context, *client.Client) (bool, string, error), error) {
+func numberCondition(noun string, args []string, read func(context.Context, *client.Client, string) (uint64, error)) (test, error) {
 	if len(args) != 1 && len(args) != 3 {
 		return nil, usagef("%s: a name and then above N or below N are wanted after it", noun)
 	}

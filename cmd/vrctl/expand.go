@@ -87,6 +87,9 @@ func resolve(cmd *cobra.Command, word string) (*cobra.Command, error) {
 	case 1:
 		return found[0], nil
 	case 0:
+		if cmd.Annotations[takesNames] != "" {
+			return nil, nil // an argument: show firewall ping
+		}
 		if _, err := network(word); err == nil && cmd.Runnable() {
 			return nil, nil // an argument: show rip 10.0.0.0/8
 		}

@@ -63,7 +63,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// daemon NAME [empty] [silent]: a daemon runs; its tables are empty; its pings get no answer.
+// daemon NAME [empty] [silent] [many]: a daemon runs; its tables are empty; its pings get no answer; it
+// has a hundred thousand sessions.
 func startDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	f := controltest.New(args[0])
 	f.Packets = packets(ts)
@@ -71,6 +72,8 @@ func startDaemon(ts *testscript.TestScript, neg bool, args []string) {
 		switch word {
 		case "empty":
 			f.Empty = true
+		case "many":
+			f.Many = 99_994
 		case "silent":
 			f.NoReply = true
 		default:

@@ -48,6 +48,7 @@ type table struct {
 	columns []column
 	rows    []row
 	empty   string // the sentence for no rows
+	before  []int  // widths of the part drawn before; nil: this is the first
 }
 
 type row struct {
@@ -72,11 +73,13 @@ func (t *table) draw(s screen) string {
 	}
 	widths := t.widths(s)
 	var b strings.Builder
-	titles := make([]cell, len(t.columns))
-	for i, c := range t.columns {
-		titles[i] = cell{c.title, bold}
+	if t.before == nil {
+		titles := make([]cell, len(t.columns))
+		for i, c := range t.columns {
+			titles[i] = cell{c.title, bold}
+		}
+		t.line(&b, s, titles, widths)
 	}
-	t.line(&b, s, titles, widths)
 	for _, r := range t.rows {
 		t.line(&b, s, r.cells, widths)
 		if r.note != "" {
@@ -88,16 +91,26 @@ func (t *table) draw(s screen) string {
 	return b.String()
 }
 
+// follow makes an empty table whose rows go on below those of t, so that a long one is drawn in
+// parts: the columns stay where they are, unless one must be wider.
+func (t *table) follow(s screen) *table {
+	return &table{columns: t.columns, empty: t.empty, before: t.widths(s)}
+}
+
 // widths of the columns; -1 for one that is left out.
 func (t *table) widths(s screen) []int {
 	widths := make([]int, len(t.columns))
+	copy(widths, t.before)
 	for i, c := range t.columns {
+		if widths[i] < 0 {
+			continue
+		}
 		said := false
 		for _, r := range t.rows {
 			widths[i] = max(widths[i], width(r.cells[i].text))
 			said = said || r.cells[i].text != ""
 		}
-		if c.optional && !said {
+		if c.optional && !said && t.before == nil {
 			widths[i] = -1
 			continue
 		}

@@ -115,10 +115,13 @@ func (a *app) completeCondition(_ *cobra.Command, args []string, begun string) (
 		args = args[1:]
 	}
 	if len(args) == 0 {
-		return beginning([]string{"ready", "route", "neighbor", "rip", "port", "drops", "counter", "not"}, begun), stop
+		return beginning(append([]string{"not"}, conditionNouns...), begun), stop
 	}
 	if args[0] == "rip" {
 		return a.completeRIP(args[1:], begun), stop
+	}
+	if args[0] == "session" || args[0] == "mapping" {
+		return a.completeEnds(args[0], args[1:], begun), stop
 	}
 	switch args[len(args)-1] {
 	case "route":

@@ -27,6 +27,8 @@ func Changes(old, new *Config) []string {
 	c.value("arp: max_cache", strconv.Itoa(old.ARP.MaxCache), strconv.Itoa(new.ARP.MaxCache))
 	c.value("control: read_only", old.Control.ReadOnly, new.Control.ReadOnly)
 	c.rip(old.RIP, new.RIP)
+	c.nat(old, new)
+	c.firewall(old.Firewall, new.Firewall)
 	return c
 }
 

@@ -75,12 +75,24 @@ func TestTextThatMeansTheSameIsNoChange(t *testing.T) {
 	}
 }
 
+// everything is the sections of NAT and firewall with something in each list.
+const everything = `nat: [{out: lan, type: masquerade}, {out: lan, type: one_to_one, inside: 10.1.0.20, outside: 10.1.0.21}]
+forwards: [{in: lan, protocol: tcp, port: 80, to: 10.1.0.9}]
+port_mapping: {ports: [wan]}
+firewall:
+  zones: {inner: {ports: [wan, lan]}}
+  sets: {bad: {addresses: [10.66.0.0/16]}}
+  rules: [{from: inner, source: 10.0.0.0/8, destination: 10.0.0.0/8, rate: 10/s, protocol: tcp, flags: "fin,rst,!ack", max_sessions: 5, action: accept}]
+  policy: [{from: inner, to: router, action: accept}]
+  access: [{in: lan, protocol: tcp, flags: "fin,rst", source: 10.0.0.0/8, destination: 10.0.0.0/8, action: accept}]
+`
+
 // TestNoFieldIsForgotten sets every field of the border types, one at a time, and expects to
 // be told of it; a field that comes later is found here.
 func TestNoFieldIsForgotten(t *testing.T) {
 	silent := []string{"Pos", "Peer"}
-	base := mustParse(t, "name: r1\nports:\n  lan: {address: 10.1.0.1/24}\nroutes: [{to: default, via: 10.1.0.2}]\nneighbors: [{port: lan, address: 10.1.0.9, mac: 02:00:00:00:00:09}]\n"+
-		"rip: {keys: {k: {type: md5, keys: [{id: 1, secret: a}]}}, prefix_lists: {l: [{prefix: 10.0.0.0/8}]}, ports: {lan: {auth: k, offset_in: 1}}, redistribute: {static: {}}}\n")
+	base := mustParse(t, "name: r1\nports:\n  lan: {address: 10.1.0.1/24}\n  wan: {address: 10.3.0.1/24}\nroutes: [{to: default, via: 10.1.0.2}]\nneighbors: [{port: lan, address: 10.1.0.9, mac: 02:00:00:00:00:09}]\n"+
+		"rip: {keys: {k: {type: md5, keys: [{id: 1, secret: a}]}}, prefix_lists: {l: [{prefix: 10.0.0.0/8}]}, ports: {lan: {auth: k, offset_in: 1}}, redistribute: {static: {}}}\n"+everything)
 	check := func(what string, changed *Config, field reflect.Value) {
 		name := what
 		if field.Kind() == reflect.Struct && field.NumField() == 0 {
@@ -131,6 +143,29 @@ func TestNoFieldIsForgotten(t *testing.T) {
 	fields("RIPKey", &copied, reflect.ValueOf(&rip.Keys[0].Keys[0]).Elem())
 	fields("PrefixList", &copied, reflect.ValueOf(&rip.PrefixLists[0]).Elem())
 	fields("PrefixRule", &copied, reflect.ValueOf(&rip.PrefixLists[0].Rules[0]).Elem())
+	copied.NAT = slices.Clone(base.NAT)
+	for i := range copied.NAT {
+		fields("NATRule", &copied, reflect.ValueOf(&copied.NAT[i]).Elem())
+	}
+	copied.Forwards = slices.Clone(base.Forwards)
+	fields("Forward", &copied, reflect.ValueOf(&copied.Forwards[0]).Elem())
+	fields("Sessions", &copied, reflect.ValueOf(&copied.Sessions).Elem())
+	mapping := *base.PortMapping
+	copied.PortMapping = &mapping
+	fields("PortMapping", &copied, reflect.ValueOf(&mapping).Elem())
+	firewall := *base.Firewall
+	copied.Firewall = &firewall
+	firewall.Zones, firewall.Sets, firewall.Policy = slices.Clone(firewall.Zones), slices.Clone(firewall.Sets), slices.Clone(firewall.Policy)
+	firewall.Rules, firewall.Access = slices.Clone(firewall.Rules), slices.Clone(firewall.Access)
+	fields("Firewall", &copied, reflect.ValueOf(&firewall).Elem())
+	fields("Zone", &copied, reflect.ValueOf(&firewall.Zones[0]).Elem())
+	fields("AddressSet", &copied, reflect.ValueOf(&firewall.Sets[0]).Elem())
+	fields("ZonePolicy", &copied, reflect.ValueOf(&firewall.Policy[0]).Elem())
+	fields("FirewallRule", &copied, reflect.ValueOf(&firewall.Rules[0]).Elem())
+	fields("FirewallRule", &copied, reflect.ValueOf(&firewall.Access[0]).Elem())
+	rate := *base.Firewall.Rules[0].Rate
+	firewall.Rules[0].Rate = &rate
+	fields("RuleRate", &copied, reflect.ValueOf(&rate).Elem())
 	fields("Config", &copied, reflect.ValueOf(&copied).Elem())
 }
 
@@ -146,7 +181,7 @@ func disturb(v reflect.Value) bool {
 	case *Host:
 		v.Set(reflect.ValueOf(&Host{Address: prefixes("10.1.0.77/24")}))
 		return true
-	case *RIP, *RIPRedistribute, *RIPKeyChain:
+	case *RIP, *RIPRedistribute, *RIPKeyChain, *PortMapping, *Firewall, *RuleRate:
 		if v.IsNil() {
 			v.Set(reflect.New(v.Type().Elem()))
 		} else {
@@ -162,8 +197,17 @@ func disturb(v reflect.Value) bool {
 	case time.Time:
 		v.Set(reflect.ValueOf(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)))
 		return true
-	case []RIPPort, []RIPKeyChain, []RIPKey, []PrefixList, []PrefixRule:
+	case []RIPPort, []RIPKeyChain, []RIPKey, []PrefixList, []PrefixRule, []NATRule, []Forward, []Zone, []AddressSet, []ZonePolicy, []FirewallRule:
 		v.SetZero()
+		return true
+	case []string:
+		v.Set(reflect.ValueOf([]string{"other"}))
+		return true
+	case []PortRange:
+		v.Set(reflect.ValueOf([]PortRange{{7, 9}}))
+		return true
+	case time.Duration:
+		v.SetInt(v.Int()%int64(time.Hour) + int64(time.Minute))
 		return true
 	}
 	switch v.Kind() {
@@ -171,6 +215,8 @@ func disturb(v reflect.Value) bool {
 		v.SetString(v.String() + "x")
 	case reflect.Int, reflect.Int64:
 		v.SetInt(v.Int() + 7)
+	case reflect.Uint8, reflect.Uint16:
+		v.SetUint(v.Uint() ^ 5)
 	case reflect.Bool:
 		v.SetBool(!v.Bool())
 	case reflect.Slice:

@@ -53,6 +53,7 @@ type key[T any] struct {
 	required bool
 	optional bool   // `key:` with nothing behind it is the same as no key
 	planned  string // what the key will bring; until then it is refused and not in the schema
+	refused  string // why the key belongs elsewhere; it is not in the schema, and read is told all the same
 	read     func(d *decoder, n *yaml.Node, into *T)
 }
 
@@ -92,6 +93,11 @@ func readMapping[T any](d *decoder, what string, n *yaml.Node, keys []key[T], in
 				d.fail(name, "%s: this version has no %s yet (planned); remove the section", name.Value, planned)
 				continue
 			}
+			if refused := keys[row].refused; refused != "" {
+				d.fail(name, "%s: %s", name.Value, refused)
+				keys[row].read(d, content, into)
+				continue
+			}
 			switch null := isNull(content); {
 			case null && keys[row].optional:
 			case null:
@@ -124,7 +130,7 @@ func findKey[T any](keys []key[T], name *yaml.Node) int {
 func keyNames[T any](keys []key[T]) []string {
 	var names []string
 	for _, k := range keys {
-		if k.planned == "" {
+		if k.planned == "" && k.refused == "" {
 			names = append(names, k.name)
 		}
 	}
@@ -179,5 +185,31 @@ func readList(d *decoder, what, one string, n *yaml.Node, each func(n *yaml.Node
 			continue
 		}
 		each(element)
+	}
+}
+
+// named is the row of a key whose mapping has names that the operator chose. null lets what
+// stands behind a name be left out.
+func named[T any](name, doc string, content *jsonschema.Schema, null bool, each func(d *decoder, name, content *yaml.Node, into *T)) key[T] {
+	return key[T]{
+		name: name, doc: doc, optional: true,
+		schema: &jsonschema.Schema{
+			Types:                []string{"object", "null"},
+			PropertyNames:        &jsonschema.Schema{Pattern: namePattern, MaxLength: jsonschema.Ptr(maxPort)},
+			AdditionalProperties: content,
+		},
+		read: func(d *decoder, n *yaml.Node, into *T) {
+			readNamed(d, name, n, func(key, content *yaml.Node) {
+				if fault := checkWord(key.Value); fault != "" {
+					d.fail(key, "%s", fault)
+				} else if len(key.Value) > maxPort {
+					d.fail(key, "a name has at most %d octets here, this one has %d", maxPort, len(key.Value))
+				}
+				if isNull(content) && !null {
+					d.fail(content, "%s: the value is missing; write one or remove the key", shorten(key.Value))
+				}
+				each(d, key, content, into)
+			})
+		},
 	}
 }

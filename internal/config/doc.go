@@ -24,6 +24,10 @@
 // the order of the file, because a router's configuration is often mended over a slow
 // line.
 //
+// What a section stands for is written out here, too: of `firewall: home` nothing but zones, policies and
+// rules reaches the router, each with the line of the word (firewall_home.go). Rules keep their place ([Pos]), so that a log
+// line and an explanation can name the line that decided, and [SourceLine] its text.
+//
 // # Why strict
 //
 // A router that starts with half of what it was told is worse than one that

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -220,7 +219,7 @@ func (d *Document) commit(want *Config, text string, edit func(tree *yaml.Node))
 // refusal makes a sentence of the errors of an edit.
 func (d *Document) refusal(faults Errors, want *Config) error {
 	const most = 3
-	deletes := len(want.Routes) < len(d.config.Routes) || len(want.Neighbors) < len(d.config.Neighbors)
+	deletes := len(want.Routes) < len(d.config.Routes) || len(want.Neighbors) < len(d.config.Neighbors) || len(want.Forwards) < len(d.config.Forwards)
 	var sentences []string
 	for i, f := range faults {
 		if i == most {
@@ -233,36 +232,4 @@ func (d *Document) refusal(faults Errors, want *Config) error {
 		return fmt.Errorf("it is still needed: without it, %s", strings.Join(sentences, "; "))
 	}
 	return errors.New(strings.Join(sentences, "; "))
-}
-
-// sameMeaning compares two configurations without their places in the text.
-func sameMeaning(a, b *Config) bool {
-	return reflect.DeepEqual(withoutPlaces(a), withoutPlaces(b))
-}
-
-func withoutPlaces(c *Config) Config {
-	out := *c
-	out.Ports = append([]Port{}, c.Ports...)
-	out.Routes = append([]Route{}, c.Routes...)
-	out.Neighbors = append([]Neighbor{}, c.Neighbors...)
-	for i := range out.Ports {
-		out.Ports[i].Pos = Pos{}
-	}
-	for i := range out.Routes {
-		out.Routes[i].Pos = Pos{}
-		out.Routes[i].Via = append([]netip.Addr{}, out.Routes[i].Via...)
-	}
-	for i := range out.Neighbors {
-		out.Neighbors[i].Pos = Pos{}
-	}
-	if c.RIP != nil {
-		rip := *c.RIP
-		rip.Pos = Pos{}
-		rip.Ports = append([]RIPPort{}, rip.Ports...)
-		for i := range rip.Ports {
-			rip.Ports[i].Pos = Pos{}
-		}
-		out.RIP = &rip
-	}
-	return out
 }

@@ -29,6 +29,14 @@ func seeds(f *testing.F) {
 	f.Add("name: \"\\x00\\u2028\"\nports: {\"\": {}}\n")
 	f.Add("\ufeffname: r1\n")
 	f.Add("ports: {A}")
+	f.Add(home(`nat: [{out: wan, type: snat, to: [83.215.152.6-83.215.152.8, 198.51.100.0/30], ports: "2000 - 2999"}]
+firewall:
+  zones: {in: {ports: [lan]}, out: {ports: wan}}
+  sets: {bad: , worse: {addresses: 10.0.0.1, timeout: 1h}}
+  rules: [{name: a, flags: "syn, !ack", protocol: tcp, port: [80, "81"], length: 40-50, dscp: af11, rate: over 10/s burst 5 per source, add_to: bad, action: drop}]
+  access: [{in: wan, protocol: icmp, icmp_type: 8, icmp_code: 0, action: reject}]
+`))
+	f.Add("ports: {a: {address: 10.0.0.1/24}}\nforwards: [{in: a, protocol: tcp, port: 1, to: 10.0.0.2}]\n")
 }
 
 // FuzzParse: whatever the text, Parse returns a Config or errors with places; and a
@@ -58,6 +66,7 @@ func FuzzParse(f *testing.F) {
 		}
 		roundTrip(t, source, c)
 		editThereAndBack(t, source)
+		forwardThereAndBack(t, source)
 	})
 }
 
@@ -96,6 +105,37 @@ func editThereAndBack(t *testing.T, source string) {
 		t.Errorf("adding a route changed %q", changes)
 	}
 	if err := d.DeleteRoute(r); err != nil {
+		t.Errorf("cannot delete what was added: %v\n%q", err, d.Text())
+	}
+	if changes := Changes(before, d.Config()); len(changes) != 0 {
+		t.Errorf("there and back changed %q", changes)
+	}
+}
+
+// forwardThereAndBack adds a forward of both protocols and deletes it.
+func forwardThereAndBack(t *testing.T, source string) {
+	d, err := NewDocument("r1.yaml", []byte(source))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := d.Config()
+	if len(before.Ports) == 0 {
+		return
+	}
+	f, err := ParseForward(before.Ports[0].Name, "tcp_udp", "64000-64001", "203.0.113.77:7", "fuzz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.AddForward(f); err != nil {
+		if d.Text() != source {
+			t.Errorf("refused (%v), but the text changed", err)
+		}
+		return
+	}
+	if changes := Changes(before, d.Config()); len(changes) != 2 || !strings.HasPrefix(changes[0], "forward ") || !strings.HasSuffix(changes[1], " added") {
+		t.Errorf("adding a forward changed %q", changes)
+	}
+	if err := d.DeleteForward(f); err != nil {
 		t.Errorf("cannot delete what was added: %v\n%q", err, d.Text())
 	}
 	if changes := Changes(before, d.Config()); len(changes) != 0 {

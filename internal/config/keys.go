@@ -150,7 +150,7 @@ func (t *keyTables) portKeys() []key[rawPort] {
 
 // topKeys is the table of the whole document, without the sections of later.go.
 func (t *keyTables) topKeys() []key[rawConfig] {
-	return []key[rawConfig]{
+	rows := []key[rawConfig]{
 		field("name", "Name of the instance; its socket is named after it, in /run/vrouterd. Absent: the file's name without its extension.", instanceName(),
 			func(c *rawConfig) *placed[string] { return &c.name }),
 		{
@@ -199,6 +199,8 @@ func (t *keyTables) topKeys() []key[rawConfig] {
 			func(c *rawConfig) *rawControl { return &c.control }),
 		newRIPTables().key(),
 	}
+	rows = append(rows, newNATTables().rows()...)
+	return append(rows, newFirewallTables().key())
 }
 
 // readPort reads one port; one that cannot be read is still known by its name.

@@ -48,7 +48,8 @@ type NATRule struct {
 // PortRange is a range of TCP or UDP ports, both ends included.
 type PortRange struct{ Min, Max uint16 }
 
-// Forward is one entry of `forwards:`.
+// Forward is one entry of `forwards:`, or half of one whose protocol is `tcp_udp`: that is two, TCP
+// first, with one Pos.
 type Forward struct {
 	In       string // a port
 	Protocol uint8  // 6 or 17
@@ -62,13 +63,14 @@ type Forward struct {
 	Pos      Pos
 }
 
-// Sessions is the section `sessions:`.
+// Sessions is the section `sessions:`; without it all its defaults hold.
 type Sessions struct {
 	Max                                     int           // 1024 to 16777216, default 1048576
 	MaxPerHost                              int           // 0: no limit
-	MaxHalfOpen                             int           // 0: an eighth of Max
+	MaxHalfOpen                             int           // 1 to Max; default an eighth of Max
 	UDP, ICMP, Other                        time.Duration // default 300s, 60s, 600s; at least 120s, 60s, 1s
-	TCPEstablished, TCPTransitory, TCPReset time.Duration // default 7440s, 240s, 240s
+	TCPEstablished, TCPTransitory, TCPReset time.Duration // default and least 7440s, 240s, 240s
+	ShortTimeouts                           bool          // the least of each timeout is 1s: for labs and tests
 	Loose                                   bool          // default true: connections from before the router's time are taken up
 	Window                                  string        // liberal (default), strict, off
 	Helpers                                 []string      // ftp; none by default
@@ -145,14 +147,14 @@ type FirewallRule struct {
 	In, Out                   string // access: a port; exactly one of them
 	Source, Destination       []netip.Prefix
 	NotSource, NotDestination bool
-	SourceSet, DestinationSet string // name of a set, with "!" before it for any but its members
-	Protocol                  uint8
+	SourceSet, DestinationSet string      // name of a set, with "!" before it for any but its members
+	Protocol                  uint8       // 0: any
 	SourcePorts, Ports        []PortRange // Ports: of the destination
 	ICMPType, ICMPCode        int         // -1: any
-	TCPFlags, TCPMask         uint8
-	States                    []string // new, invalid, forwarded, mapped, related; empty: any
-	DSCP                      int      // -1: any
-	LengthMin, LengthMax      int      // 0: any
+	TCPFlags, TCPMask         uint8       // matches where the flags under the mask are these; mask 0: any
+	States                    []string    // new, invalid, forwarded, mapped, related; empty: any
+	DSCP                      int         // -1: any
+	LengthMin, LengthMax      int         // 0: any
 	Rate                      *RuleRate
 	MaxSessions               int // that one source may have by this rule; 0: no limit
 	AddTo                     string
@@ -165,9 +167,9 @@ type FirewallRule struct {
 
 // RuleRate is how often a rule matches: `10/s`, `5/m burst 20`, `over 100/s per source`.
 type RuleRate struct {
-	Packets   int
-	Per       time.Duration
-	Burst     int
-	Over      bool // match beyond the rate, not within
+	Packets   int           // 1 to 10000000
+	Per       time.Duration // 1s, 1m or 1h
+	Burst     int           // 1 to 10000000; default: Packets
+	Over      bool          // match beyond the rate, not within
 	PerSource bool
 }

@@ -24,6 +24,12 @@ type rawConfig struct {
 	arp        rawARP
 	control    rawControl
 	rip        rawRIP
+
+	nat         []*rawNAT
+	forwards    []*rawForward
+	sessions    rawSessions
+	portMapping rawPortMapping
+	firewall    rawFirewall
 }
 
 type rawPort struct {

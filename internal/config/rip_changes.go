@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,14 +55,21 @@ func inherited(r *RIP, field keyText) bool {
 
 // compare pairs the things of two lists by name and tells what came, went and changed.
 func compare[T any](c *changes, what string, old, new []T, name func(T) string, changed func(what string, old, new T)) {
+	before, after := make(map[string]int, len(old)), make(map[string]bool, len(new))
+	for i, o := range old {
+		before[name(o)] = i
+	}
+	for _, n := range new {
+		after[name(n)] = true
+	}
 	for _, o := range old {
-		if !slices.ContainsFunc(new, func(n T) bool { return name(n) == name(o) }) {
+		if !after[name(o)] {
 			c.add("%s %s removed", what, name(o))
 		}
 	}
 	for _, n := range new {
-		i := slices.IndexFunc(old, func(o T) bool { return name(o) == name(n) })
-		if i < 0 {
+		i, known := before[name(n)]
+		if !known {
 			c.add("%s %s added", what, name(n))
 			continue
 		}

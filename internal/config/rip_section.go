@@ -120,32 +120,6 @@ func subsection[T, S any](name, doc, what string, keys []key[S], at func(*T) *S)
 	}}
 }
 
-// named is the row of a key whose mapping has names that the operator chose. null lets what
-// stands behind a name be left out.
-func named(name, doc string, content *jsonschema.Schema, null bool, each func(d *decoder, name, content *yaml.Node, into *rawRIP)) key[rawRIP] {
-	return key[rawRIP]{
-		name: name, doc: doc, optional: true,
-		schema: &jsonschema.Schema{
-			Types:                []string{"object", "null"},
-			PropertyNames:        &jsonschema.Schema{Pattern: namePattern, MaxLength: jsonschema.Ptr(maxPort)},
-			AdditionalProperties: content,
-		},
-		read: func(d *decoder, n *yaml.Node, into *rawRIP) {
-			readNamed(d, name, n, func(key, content *yaml.Node) {
-				if fault := checkWord(key.Value); fault != "" {
-					d.fail(key, "%s", fault)
-				} else if len(key.Value) > maxPort {
-					d.fail(key, "a name has at most %d octets here, this one has %d", maxPort, len(key.Value))
-				}
-				if isNull(content) && !null {
-					d.fail(content, "%s: the value is missing; write one or remove the key", shorten(key.Value))
-				}
-				each(d, key, content, into)
-			})
-		},
-	}
-}
-
 // What cannot be read is known by its name all the same, so that who refers to it is right.
 
 func (t *ripTables) readChain(d *decoder, name, content *yaml.Node, into *rawRIP) {

@@ -88,6 +88,17 @@ rip:
   ports: {p: {qqqqqqqq: 1, timers: {qqqqqqqq: 1}, offset_in: [{qqqqqqqq: 1}]}}
   redistribute: {qqqqqqqq: 1, static: {qqqqqqqq: 1}}
   default_route: {qqqqqqqq: 1}
+nat: [{qqqqqqqq: 1}]
+forwards: [{qqqqqqqq: 1}]
+sessions: {qqqqqqqq: 1}
+port_mapping: {qqqqqqqq: 1}
+firewall:
+  qqqqqqqq: 1
+  zones: {z: {qqqqqqqq: 1}}
+  sets: {s: {qqqqqqqq: 1}}
+  rules: [{qqqqqqqq: 1}]
+  policy: [{qqqqqqqq: 1}]
+  access: [{qqqqqqqq: 1}]
 `))
 	const port, redistribute = "rip.ports.*.", "rip.redistribute."
 	paths := map[string][]string{
@@ -98,6 +109,9 @@ rip:
 		"a port of RIP": {port}, "the timers of a port": {port + "timers."}, "an offset": {port + "offset_in.", port + "offset_out."},
 		"the redistribution": {redistribute}, "the redistribution of a protocol": {redistribute + "connected.", redistribute + "static."},
 		"the default route": {"rip.default_route."},
+		"a nat rule":        {"nat."}, "a forward": {"forwards."}, `the section "sessions"`: {"sessions."}, `the section "port_mapping"`: {"port_mapping."},
+		`the section "firewall"`: {"firewall."}, "a zone": {"firewall.zones.*."}, "a set": {"firewall.sets.*."}, "a firewall rule": {"firewall.rules."},
+		"a policy": {"firewall.policy."}, "an access rule": {"firewall.access."},
 		"a rule of a prefix list": {"rip.prefix_lists.*.", port + "filter_in.", port + "filter_out.", port + "offset_in.filter.", port + "offset_out.filter.",
 			redistribute + "connected.filter.", redistribute + "static.filter."},
 	}
@@ -190,7 +204,20 @@ func TestSchemaRefusesWhatTheDecoderRefuses(t *testing.T) {
 		"ports: {lan: {proxy_arp: 10.0.0.0/8}}", "ports: {lan: {host: {gateway: 10.0.0.1}}}", "ports: {lan: {comment: ''}}",
 		"routes: {}", "routes: [{via: 10.0.0.1}]", "routes: [{to: 10.0.0.0/8, type: reject}]", "routes: [{to: 10.0.0.0/8, distance: 256}]",
 		"neighbors: [{port: lan}]", "icmp: {rate: -1}", "arp: {reachable: 30}", "control: {read_only: no one}",
-		"forwarding: {class_e: 1}", "nat: {}",
+		"forwarding: {class_e: 1}", "dhcp: {}",
+		"nat: {}", "nat: [{out: wan}]", "nat: [{type: masquerade}]", "{ports: {wan: {address: 10.1.0.1/24}}, nat: [{out: wan, type: dynamic}]}",
+		"nat: [{out: wan, type: snat, to: big}]", "nat: [{out: wan, type: cgnat, to: 192.0.2.1, block_size: 100}]", "nat: [{out: wan, type: masquerade, protocol: 0}]",
+		"nat: [{out: wan, type: masquerade, protocol: tcp_udp}]", "nat: [{out: wan, type: masquerade, ports: 0-9}, 5]", "nat: [{out: wan, type: masquerade, source: []}]",
+		"forwards: {}", "forwards: [{in: wan, protocol: icmp, port: 80, to: 10.1.0.2}]", "forwards: [{in: wan, protocol: tcp, port: 0, to: 10.1.0.2}]",
+		"forwards: [{in: wan, protocol: tcp, port: http, to: 10.1.0.2}]", "forwards: [{in: wan, protocol: tcp, port: 80, to: '10.1.0.2:'}]", "forwards: [{in: wan, protocol: tcp, port: 80}]",
+		"sessions: {max: 1}", "sessions: {udp: 300}", "sessions: {window: loose}", "sessions: {helpers: sip}", "sessions: []",
+		"port_mapping: {}", "port_mapping: {ports: []}", "port_mapping: {ports: lan, max_per_host: 0}",
+		"firewall:", "firewall: office", "firewall: []", "firewall: {zones: {lan: }}", "firewall: {zones: {lan: {ports: []}}}", "firewall: {zones: {lan: {}}}",
+		"firewall: {policy: [{from: lan, to: wan}]}", "firewall: {policy: [{from: lan, to: wan, action: deny}]}", "firewall: {sets: []}", "firewall: {sets: {a b: {}}}",
+		"firewall: {rules: [{action: drop, in: lan}]}", "firewall: {access: [{action: drop, from: lan}]}", "firewall: {rules: [{from: lan}]}",
+		"firewall: {rules: [{action: drop, rate: 10}]}", "firewall: {rules: [{action: drop, rate: 10/d}]}", "firewall: {rules: [{action: drop, flags: syn ack}]}",
+		"firewall: {rules: [{action: drop, state: established}]}", "firewall: {rules: [{action: drop, dscp: af99}]}", "firewall: {rules: [{action: drop, dscp: 64}]}",
+		"firewall: {rules: [{action: drop, icmp_type: ping}]}", "firewall: {rules: [{action: drop, length: big}]}", "firewall: {rules: [{action: drop, port: []}]}",
 		"rip: []", "rip: {version: 3}", "rip: {version: '2'}", "rip: {send: both}", "rip: {receive: v2_broadcast}", "rip: {distance: 255}", "rip: {max_paths: 0}",
 		"rip: {timers: {update: 30}}", "rip: {timers: {timeouts: 30s}}", "rip: {keys: []}", "rip: {keys: {k: {keys: [{id: 1, secret: a}]}}}",
 		"rip: {keys: {k: {type: md5}}}", "rip: {keys: {k: {type: md5, keys: []}}}", "rip: {keys: {k: {type: sha1, keys: [{id: 1, secret: a}]}}}",

@@ -21,7 +21,7 @@ func suggest(wrong, whatTheyAre string, known []string) string {
 	case len(known) == 0:
 		return "there are no " + whatTheyAre
 	}
-	const most = 20
+	const most = 32
 	sorted := slices.Sorted(slices.Values(known))
 	more := ""
 	if len(sorted) > most {

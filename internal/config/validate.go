@@ -28,6 +28,8 @@ type validator struct {
 	subnets        []subnet
 	subnetsUnknown bool
 	reach          *reach
+
+	pooled int // addresses in the pools of `nat`
 }
 
 // subnet is one address of a port.
@@ -62,6 +64,11 @@ func (v *validator) all() {
 	v.routes()
 	v.neighbors()
 	v.rip()
+	v.nat()
+	v.forwards()
+	v.sessions()
+	v.portMapping()
+	v.firewall()
 }
 
 // settings fills in everything that stands alone.

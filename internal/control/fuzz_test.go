@@ -30,6 +30,13 @@ func FuzzRequest(f *testing.F) {
 	f.Add("POST", "/v1/config/rollback", "", `{"revisions":1}`)
 	f.Add("POST", "/v1/neighbors", "", `{"address":"10.1.0.9","mac":"02:00:00:00:00:09","port":"lan"}`)
 	f.Add("POST", "/v1/routes", "", `{"to":"10.7.0.0/16","to":null,"via":[null]}`)
+	f.Add("GET", "/v1/sessions", "address=10.1.0.2&port=40000&protocol=6&limit=2&cursor=1", "")
+	f.Add("GET", "/v1/firewall/sets/barred", "", "")
+	f.Add("POST", "/v1/nat/forwards", "", `{"in":"wan","protocol":"17","port":"8000-8010","to":"10.1.0.5:9000","name":"game"}`)
+	f.Add("DELETE", "/v1/nat/forwards", "in=wan&protocol=tcp&port=80", "")
+	f.Add("POST", "/v1/nat/flush", "", `{"port":53,"protocol":"udp"}`)
+	f.Add("POST", "/v1/firewall/members", "", `{"set":"barred","address":"198.51.100.9","for":60000000000}`)
+	f.Add("POST", "/v1/explain", "", `{"in":"lan","src":"10.1.0.2","dst":"203.0.113.7","protocol":"tcp","dport":80,"flags":"S."}`)
 	f.Add("0", "/v1/ports/\n", "a\n=1", "")
 	s, err := NewServer(Options{Path: socketDir(f) + "/r1.sock", Backend: controltest.New("r1")})
 	if err != nil {

@@ -108,7 +108,7 @@ func TestWhatIsServedIsDocumentedAndTheOtherWayRound(t *testing.T) {
 			continue
 		}
 		delete(documented, name)
-		if want := map[access]string{reads: "read", operates: "operate"}[e.access]; o.Access != want {
+		if want := map[access]string{reads: "read", inspects: "operate", operates: "operate"}[e.access]; o.Access != want {
 			t.Errorf("%s: x-access is %q, want %q", name, o.Access, want)
 		}
 		if o.ID == "" || o.Summary == "" || ids[o.ID] != "" {
@@ -149,6 +149,11 @@ func apiTypes() map[reflect.Type]bool {
 		reflect.TypeFor[api.Saved](): true, reflect.TypeFor[api.Error](): true, reflect.TypeFor[api.ErrorBody](): true,
 		reflect.TypeFor[api.RIPRoute](): true, reflect.TypeFor[api.RIPNeighbor](): true, reflect.TypeFor[api.RIPPort](): true,
 		reflect.TypeFor[api.RIPBad](): true, reflect.TypeFor[api.RIPCleared](): true, reflect.TypeFor[api.RIPClear](): false,
+		reflect.TypeFor[api.NATRule](): true, reflect.TypeFor[api.Session](): true, reflect.TypeFor[api.SessionPage](): true,
+		reflect.TypeFor[api.NATMapping](): true, reflect.TypeFor[api.MappingPage](): true, reflect.TypeFor[api.SessionsFlushed](): true,
+		reflect.TypeFor[api.FirewallRule](): true, reflect.TypeFor[api.FirewallSet](): true, reflect.TypeFor[api.SetMember](): true,
+		reflect.TypeFor[api.ExplainStep](): true, reflect.TypeFor[api.Explanation](): true, reflect.TypeFor[api.ExplainRequest](): false,
+		reflect.TypeFor[api.NATFlush](): false, reflect.TypeFor[api.ForwardSpec](): false, reflect.TypeFor[api.SetChange](): false,
 		reflect.TypeFor[api.RouteSpec](): false, reflect.TypeFor[api.NeighborSpec](): false, reflect.TypeFor[api.PortChange](): false,
 		reflect.TypeFor[api.NeighborFlush](): false, reflect.TypeFor[api.Rollback](): false, reflect.TypeFor[api.PingRequest](): false,
 		reflect.TypeFor[api.TracerouteRequest](): false, reflect.TypeFor[api.CaptureRequest](): false,
@@ -180,6 +185,9 @@ func TestSchemasAreTheGoTypes(t *testing.T) {
 			delete(s.Properties, key)
 			if options != "omitempty" {
 				always = append(always, key)
+			}
+			if either, ok := p["anyOf"].([]any); ok && f.Type.Kind() == reflect.Pointer && len(either) == 2 { // or null
+				p = either[0].(map[string]any)
 			}
 			if want := schemaOf(f.Type); want != p["type"] && want != p["$ref"] {
 				t.Errorf("%s: %s is documented as %v%v and is %s", name, key, p["type"], p["$ref"], want)
@@ -260,21 +268,27 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	f.Packets = []byte("packets")
 	s := start(t, f, nil)
 	bodies := map[string]string{
-		"PUT /v1/ports/{name}":     `{"up":false}`,
-		"POST /v1/routes":          `{"to":"10.7.0.0/16","via":["10.0.0.2"]}`,
-		"POST /v1/neighbors":       `{"address":"10.1.0.77","mac":"02:00:00:00:00:77","port":"lan"}`,
-		"POST /v1/neighbors/flush": `{}`,
-		"POST /v1/rip/clear":       `{"neighbor":"10.0.0.2"}`,
-		"PUT /v1/config":           "name: r1\n",
-		"POST /v1/config/check":    "name: r1\n",
-		"POST /v1/config/diff":     "name: other\n",
-		"POST /v1/config/rollback": `{"revisions":1}`,
-		"POST /v1/ping":            `{"address":"10.1.0.2","count":2,"interval":1000000}`,
-		"POST /v1/traceroute":      `{"address":"10.8.0.1"}`,
-		"POST /v1/capture":         `{"count":1}`,
+		"PUT /v1/ports/{name}":      `{"up":false}`,
+		"POST /v1/routes":           `{"to":"10.7.0.0/16","via":["10.0.0.2"]}`,
+		"POST /v1/neighbors":        `{"address":"10.1.0.77","mac":"02:00:00:00:00:77","port":"lan"}`,
+		"POST /v1/neighbors/flush":  `{}`,
+		"POST /v1/rip/clear":        `{"neighbor":"10.0.0.2"}`,
+		"POST /v1/nat/flush":        `{"protocol":"icmp"}`,
+		"POST /v1/nat/forwards":     `{"in":"wan","protocol":"tcp","port":"8000-8010","to":"10.1.0.5"}`,
+		"POST /v1/firewall/members": `{"set":"barred","address":"198.51.100.9","for":60000000000}`,
+		"POST /v1/explain":          `{"in":"wan","src":"203.0.113.1","dst":"192.0.2.1","protocol":"tcp","dport":80}`,
+		"PUT /v1/config":            "name: r1\n",
+		"POST /v1/config/check":     "name: r1\n",
+		"POST /v1/config/diff":      "name: other\n",
+		"POST /v1/config/rollback":  `{"revisions":1}`,
+		"POST /v1/ping":             `{"address":"10.1.0.2","count":2,"interval":1000000}`,
+		"POST /v1/traceroute":       `{"address":"10.8.0.1"}`,
+		"POST /v1/capture":          `{"count":1}`,
 	}
 	queries := map[string]string{
 		"DELETE /v1/routes": "?to=10.9.0.0/16&via=10.0.0.2", "DELETE /v1/neighbors": "?address=10.0.0.2",
+		"DELETE /v1/nat/forwards": "?in=wan&protocol=tcp&port=80", "DELETE /v1/firewall/members": "?set=barred&address=198.51.100.67",
+		"GET /v1/nat/sessions": "?protocol=tcp&limit=1", "GET /v1/nat/mappings": "?address=10.1.0.9&port=3074",
 		"PUT /v1/config": "?confirm=60s",
 	}
 	order := (&Server{}).endpoints()
@@ -284,7 +298,11 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		if name == "GET /v1/events/stream" {
 			continue
 		}
-		path := strings.NewReplacer("{name}", "lan", "{address}", "10.9.1.1").Replace(e.path) + queries[name]
+		named := "lan"
+		if strings.Contains(e.path, "/sets/") {
+			named = "barred"
+		}
+		path := strings.NewReplacer("{name}", named, "{address}", "10.9.1.1").Replace(e.path) + queries[name]
 		status, header, body := request(t, httpTo(t, s.Path()), e.method, path, bodies[name])
 		node, ok := d.operations(t)[name].Responses[fmt.Sprint(status)]
 		if !ok {

@@ -19,7 +19,8 @@ type access int
 
 const (
 	reads    access = iota // a table: others too, where control.read_only is all
-	operates               // a change, a secret, or other people's traffic: operators only
+	inspects               // other people's traffic: operators only, who change nothing by it
+	operates               // a change or a secret: operators only, and the log tells of it
 )
 
 // endpoint is one method of one path. A path's last segment may be {a parameter}.
@@ -42,7 +43,7 @@ type call struct {
 }
 
 func (s *Server) endpoints() []endpoint {
-	return slices.Concat(s.readEndpoints(), s.ripEndpoints(), changeEndpoints(), configEndpoints(), streamEndpoints())
+	return slices.Concat(s.readEndpoints(), s.ripEndpoints(), s.natEndpoints(), s.firewallEndpoints(), changeEndpoints(), configEndpoints(), streamEndpoints())
 }
 
 // routes is the server's HTTP handler. It is no http.ServeMux, because every

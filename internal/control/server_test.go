@@ -149,6 +149,41 @@ func TestRefusalsHaveTheRightStatusAndASentence(t *testing.T) {
 		{"POST", "/v1/rip/clear", `{"neighbor":"10.0.0.2","port":"core"}`, 400, api.Usage, "both given"},
 		{"POST", "/v1/rip/clear", `{"neighbor":"10.0.0.99"}`, 404, api.NotFound, "no RIP neighbor"},
 		{"POST", "/v1/rip/clear", `{"port":"nix"}`, 404, api.NotFound, "does not run on"},
+		{"GET", "/v1/nat/sessions?adress=10.1.0.2", "", 400, api.Usage, "unknown parameter"},
+		{"GET", "/v1/nat/sessions?address=lan", "", 400, api.Usage, "not an IPv4 address"},
+		{"GET", "/v1/sessions?port=65536", "", 400, api.Usage, `port="65536"`},
+		{"GET", "/v1/sessions?protocol=tpc", "", 400, api.Usage, "one of tcp, udp, icmp"},
+		{"GET", "/v1/sessions?limit=0", "", 400, api.Usage, "from 1 to 10000"},
+		{"GET", "/v1/nat/mappings?limit=10001", "", 400, api.Usage, "from 1 to 10000"},
+		{"GET", "/v1/nat/mappings?cursor=nowhere", "", 400, api.Usage, "no page has told it"},
+		{"POST", "/v1/nat/flush", `{"address":"lan"}`, 400, api.Usage, "not an IPv4 address"},
+		{"POST", "/v1/nat/flush", `{"port":70000}`, 400, api.Usage, "port"},
+		{"POST", "/v1/nat/flush", `{"protocol":"256"}`, 400, api.Usage, "protocol"},
+		{"POST", "/v1/nat/forwards", `{"protocol":"tcp","port":"80","to":"10.1.0.5"}`, 400, api.Usage, "in: the name"},
+		{"POST", "/v1/nat/forwards", `{"in":"wan","protocol":"icmp","port":"80","to":"10.1.0.5"}`, 400, api.Usage, "tcp or udp"},
+		{"POST", "/v1/nat/forwards", `{"in":"wan","protocol":"tcp","port":"90-80","to":"10.1.0.5"}`, 400, api.Usage, "runs backwards: write 80-90"},
+		{"POST", "/v1/nat/forwards", `{"in":"wan","protocol":"tcp","port":"0","to":"10.1.0.5"}`, 400, api.Usage, "from 1 to 65535"},
+		{"POST", "/v1/nat/forwards", `{"in":"wan","protocol":"tcp","port":"81"}`, 400, api.Usage, "to: the inside address"},
+		{"POST", "/v1/nat/forwards", `{"in":"wan","protocol":"tcp","port":"81","to":"10.1.0.5:0"}`, 400, api.Usage, "not an inside address"},
+		{"POST", "/v1/nat/forwards", `{"in":"wan","protocol":"tcp","port":"80","to":"10.1.0.6"}`, 409, api.Conflict, "forwarded already"},
+		{"DELETE", "/v1/nat/forwards?in=wan&protocol=udp&port=80", "", 404, api.NotFound, "no forward"},
+		{"DELETE", "/v1/nat/forwards?in=wan&port=80", "", 400, api.Usage, "tcp or udp"},
+		{"GET", "/v1/firewall/sets/nix", "", 404, api.NotFound, "no set"},
+		{"POST", "/v1/firewall/members", `{"address":"198.51.100.1"}`, 400, api.Usage, "set: the name"},
+		{"POST", "/v1/firewall/members", `{"set":"barred","address":"10.0.0.0/8"}`, 400, api.Usage, "not an IPv4 address"},
+		{"POST", "/v1/firewall/members", `{"set":"barred","address":"198.51.100.1","for":1}`, 400, api.Usage, "for: 1ns"},
+		{"DELETE", "/v1/firewall/members?set=barred&address=10.9.9.9", "", 404, api.NotFound, "not in the set"},
+		{"POST", "/v1/explain", `{"src":"10.1.0.2","dst":"203.0.113.7"}`, 400, api.Usage, "in: the name"},
+		{"POST", "/v1/explain", `{"in":"lan","src":"10.1.0","dst":"203.0.113.7"}`, 400, api.Usage, "src:"},
+		{"POST", "/v1/explain", `{"in":"lan","src":"10.1.0.2","dst":"203.0.113.7","protocol":"tcp"}`, 400, api.Usage, "dport: the port of the destination"},
+		{"POST", "/v1/explain", `{"in":"lan","src":"10.1.0.2","dst":"203.0.113.7","dport":80}`, 400, api.Usage, "icmp has no ports"},
+		{"POST", "/v1/explain", `{"in":"lan","src":"10.1.0.2","dst":"203.0.113.7","protocol":"tcp","dport":80,"flags":"SX"}`, 400, api.Usage, "letters of FSRPAUEW"},
+		{"POST", "/v1/explain", `{"in":"lan","src":"10.1.0.2","dst":"203.0.113.7","flags":"S"}`, 400, api.Usage, "only tcp has them"},
+		{"POST", "/v1/explain", `{"in":"lan","src":"10.1.0.2","dst":"203.0.113.7","ttl":256}`, 400, api.Usage, "ttl"},
+		{"POST", "/v1/explain", `{"in":"lan","src":"10.1.0.2","dst":"203.0.113.7","icmp_type":-1}`, 400, api.Usage, "icmp_type"},
+		{"POST", "/v1/explain", `{"in":"lan","src":"10.1.0.2","dst":"203.0.113.7","length":27}`, 400, api.Usage, "length: 27 is not from 28"},
+		{"POST", "/v1/explain", `{"in":"lan","src":"10.1.0.2","dst":"203.0.113.7","protocol":"47","dport":1}`, 400, api.Usage, "protocol 47 has no ports"},
+		{"POST", "/v1/explain", `{"in":"nix","src":"10.1.0.2","dst":"203.0.113.7"}`, 404, api.NotFound, "no port"},
 		{"GET", "/v1/events?last=-1", "", 400, api.Usage, `last="-1"`},
 		{"GET", "/v1/events?since=yesterday", "", 400, api.Usage, `since="yesterday"`},
 		{"PUT", "/v1/config?confirm=1ms", "name: x", 400, api.Usage, "1s to 24h"},
@@ -177,7 +212,7 @@ func TestEmptyTablesAreArrays(t *testing.T) {
 	f := controltest.New("r1")
 	f.Empty = true
 	s := start(t, f, nil)
-	for _, noun := range []string{"ports", "routes", "fib", "neighbors", "drops", "counters", "events", "config/history", "rip", "rip/neighbors", "rip/ports"} {
+	for _, noun := range []string{"ports", "routes", "fib", "neighbors", "drops", "counters", "events", "config/history", "rip", "rip/neighbors", "rip/ports", "nat", "firewall", "firewall/sets"} {
 		if status, _, body := request(t, httpTo(t, s.Path()), "GET", "/v1/"+noun, ""); status != 200 || strings.TrimSpace(body) != "[]" {
 			t.Errorf("%s: got %d %q, want an empty array", noun, status, body)
 		}

@@ -8,6 +8,7 @@ type workerCounters struct {
 	drops      [NumDropReasons]atomic.Uint64
 	punts      [NumPuntReasons]atomic.Uint64
 	suppressed atomic.Uint64 // ICMP errors not even asked for
+	logsLost   atomic.Uint64 // log lines for which there was no room
 	fragments  atomic.Uint64 // fragments made
 	wakeups    atomic.Uint64 // times that the worker slept and was woken
 	batches    atomic.Uint64
@@ -32,6 +33,7 @@ type Counters struct {
 	Drops          [NumDropReasons]uint64
 	Punts          [NumPuntReasons]uint64
 	Suppressed     uint64 // ICMP errors held back before the control plane, by the rate limit
+	LogsLost       uint64 // packets that a rule wanted logged, and the queue had no room for
 	FragmentsMade  uint64
 	Wakeups        uint64 // times that a worker slept and was woken
 	Batches        uint64
@@ -67,6 +69,7 @@ func (w *workerCounters) addTo(c *Counters) {
 		c.Punts[i] += w.punts[i].Load()
 	}
 	c.Suppressed += w.suppressed.Load()
+	c.LogsLost += w.logsLost.Load()
 	c.FragmentsMade += w.fragments.Load()
 	c.Wakeups += w.wakeups.Load()
 	c.Batches += w.batches.Load()

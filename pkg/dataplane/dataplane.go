@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"vrouterd/internal/packet"
 	"vrouterd/internal/rcu"
+	"vrouterd/internal/reassembly"
 	"vrouterd/pkg/dataplane/fib"
 )
 
@@ -30,6 +32,9 @@ type Dataplane struct {
 	domain   *rcu.Domain
 	fib      *fib.Table
 	tables   atomic.Pointer[Tables]
+
+	generation atomic.Uint32 // of all that a session's stored route follows from; never 0
+	pieces     pieces        // fragments that NAT and firewall want whole
 
 	errorRate atomic.Int64 // ICMP errors a second and worker; 0: no limit
 
@@ -79,6 +84,8 @@ func New(c Config) (*Dataplane, error) {
 		bell:     make(chan struct{}, 1),
 		failures: make(chan Failure, 64),
 	}
+	d.generation.Store(1)
+	d.pieces.machine = reassembly.New(reassembly.Config{MaxBytes: 4 << 20, Timeout: 30 * time.Second})
 	d.fib = fib.New(d.domain)
 	d.tables.Store(&Tables{Ports: make([]Port, 1), Adjacencies: make([]Adjacency, 1)})
 	d.queues = []*puntQueue{&d.own}
@@ -96,8 +103,20 @@ func (d *Dataplane) Failures() <-chan Failure { return d.failures }
 // Domain is where the writers of the dataplane's tables wait for its readers.
 func (d *Dataplane) Domain() *rcu.Domain { return d.domain }
 
-// Publish makes a snapshot the one that packets are decided by from now on.
-func (d *Dataplane) Publish(t *Tables) { d.tables.Store(t) }
+// Publish makes a snapshot the one that packets are decided by from now on. Sessions decide anew.
+func (d *Dataplane) Publish(t *Tables) {
+	d.tables.Store(t)
+	d.Changed()
+}
+
+// Changed makes every session decide anew where its packets go and whether they may. The control
+// plane calls it after each change of the FIB and before it marks the moment ([rcu.Domain.Retire]) from which numbers that
+// the FIB has let go of rest: see track.go.
+func (d *Dataplane) Changed() {
+	if d.generation.Add(1) == 0 {
+		d.generation.Add(1) // 0 is what a session has that stored nothing
+	}
+}
 
 // Tables is the snapshot in force.
 func (d *Dataplane) Tables() *Tables { return d.tables.Load() }
@@ -157,7 +176,7 @@ func (d *Dataplane) Stop(at *Attachment) {
 			if !ok {
 				break
 			}
-			if p.Reason <= PuntResolve {
+			if p.Reason <= PuntResolve || p.Reason == PuntHelper {
 				d.CountDrop(DropPortClosed)
 			}
 		}
@@ -227,7 +246,7 @@ func (i Injector) Output(ip []byte) {
 		w.drop(p, DropMulticast) // needs a port: SendFrame
 		return
 	}
-	w.ip4Lookup(p)
+	w.ip4Forward(p)
 }
 
 // Forward lets a punted packet go on at the lookup: one that waited for its
@@ -240,7 +259,8 @@ func (i Injector) Forward(punt *Punt) {
 	if hl := p.ip().HeaderLen(); hl > packet.IPv4MinLen {
 		p.opts, _ = parseOptions(p.ip().Header()) // checked when it arrived
 	}
-	w.ip4Lookup(p)
+	p.repeat = punt.Reason == PuntResolve
+	w.ip4Forward(p)
 }
 
 // SendFrame writes a finished frame to a port: ARP, and what goes to a link-layer
@@ -279,7 +299,7 @@ func (w *worker) load4(ip []byte) *work {
 // loadPunt puts a punted packet back as it was.
 func (w *worker) loadPunt(punt *Punt) *work {
 	p := w.load4(punt.Packet)
-	p.in, p.own, p.group, p.vnet = punt.Port, punt.Own, punt.Group, punt.Vnet
+	p.in, p.own, p.group, p.vnet, p.helped = punt.Port, punt.Own, punt.Group, punt.Vnet, punt.Helped
 	p.alert = true
 	if punt.Ethernet {
 		copy(p.link(), punt.Link[:])

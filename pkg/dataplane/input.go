@@ -79,12 +79,15 @@ func (w *worker) ip4Input(p *work, port *Port) {
 			w.drop(p, reason)
 			return
 		}
-		if dst == packet.Broadcast {
-			w.punt(p, Punt{Reason: PuntBroadcast})
-			return
-		}
-		if dst.IsMulticast() {
-			w.punt(p, Punt{Reason: PuntMulticast})
+		if dst == packet.Broadcast || dst.IsMulticast() {
+			if w.tables.Stateful != nil && !w.admitGroup(p) {
+				return
+			}
+			if dst == packet.Broadcast {
+				w.punt(p, Punt{Reason: PuntBroadcast})
+			} else {
+				w.punt(p, Punt{Reason: PuntMulticast})
+			}
 			return
 		}
 	}
@@ -96,6 +99,19 @@ func (w *worker) ip4Input(p *work, port *Port) {
 		if !w.ip4Options(p, port) {
 			return
 		}
+	}
+	if w.tables.Stateful != nil {
+		w.track(p)
+		return
+	}
+	w.ip4Lookup(p)
+}
+
+// ip4Forward sends a packet that may be forwarded on its way: past the sessions, where there are any.
+func (w *worker) ip4Forward(p *work) {
+	if w.tables.Stateful != nil {
+		w.track(p)
+		return
 	}
 	w.ip4Lookup(p)
 }

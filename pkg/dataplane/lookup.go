@@ -21,16 +21,23 @@ func (w *worker) ip4Lookup(p *work) {
 		w.drop(p, DropLinkBroadcast)
 		return
 	}
-	switch a.Kind {
-	case Rewrite:
+	if a.Kind == Rewrite {
 		if a.Watched {
 			w.reportUse(a)
 		}
 		w.ip4Rewrite(p, a)
+		return
+	}
+	w.ip4Special(p, a, ip.Dst())
+}
+
+// ip4Special does what is to be done with a packet to dst that cannot be sent at once.
+func (w *worker) ip4Special(p *work, a *Adjacency, dst packet.Addr) {
+	switch a.Kind {
 	case Local:
 		w.ip4Local(p)
 	case Glean:
-		w.resolve(p, a.Port, ip.Dst())
+		w.resolve(p, a.Port, dst)
 	case Incomplete:
 		w.resolve(p, a.Port, a.NextHop)
 	case BroadcastTo:
@@ -96,6 +103,9 @@ func (w *worker) ip4Local(p *work) {
 	}
 	if p.opts.sourceRoute != 0 && w.tables.SourceRoute && w.nextSourceRoute(p) {
 		return
+	}
+	if p.flow != nil {
+		w.translate(p)
 	}
 	w.punt(p, Punt{Reason: PuntLocal})
 }

@@ -138,7 +138,7 @@ func (w *worker) nextSourceRoute(p *work) bool {
 	h[at+2] += 4
 	ip.SetDst(next)
 	ip.UpdateHeaderChecksum()
-	w.ip4Lookup(p)
+	w.ip4Forward(p)
 	return true
 }
 
@@ -162,7 +162,7 @@ func (w *worker) visited(p *work) []byte {
 // strictGood holds a strict source route to its word: the packet has come by way of
 // this router because the route says so, and the next stop is on the wire that it leaves by.
 func (w *worker) strictGood(p *work, egress *Port, a *Adjacency) bool {
-	dst := p.ip().Dst()
+	dst := p.dst()
 	return w.visited(p) != nil && (a.NextHop == dst || !egress.Ethernet && onLink(egress, dst))
 }
 

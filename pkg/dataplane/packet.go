@@ -25,10 +25,22 @@ type work struct {
 	// The offsets in vnet count from the IP header, on every port: the
 	// link-layer header is the egress port's affair.
 
-	group bool // came in a link-layer broadcast or multicast
-	own   bool // sent by the router: no TTL step, no redirect, no reverse-path check
-	alert bool // its router alert has been looked at
-	opts  optionSet
+	group  bool // came in a link-layer broadcast or multicast
+	own    bool // sent by the router: no TTL step, no redirect, no reverse-path check
+	alert  bool // its router alert has been looked at
+	repeat bool // its session has counted it: it has waited in the control plane
+	helped bool // a helper has looked at it
+	opts   optionSet
+
+	flow *flow // what NAT is to do to it, at the first octet that is changed; nil: nothing
+}
+
+// dst is where the packet goes: its destination as it will be when it leaves.
+func (p *work) dst() packet.Addr {
+	if p.flow != nil {
+		return p.flow.rewrite.Dst
+	}
+	return p.ip().Dst()
 }
 
 func (p *work) ip() packet.IPv4 { return packet.IPv4(p.buf[headroom:p.end]) }

@@ -5,20 +5,27 @@ import (
 
 	"vrouterd/internal/packet"
 	"vrouterd/pkg/dataplane/fib"
+	"vrouterd/pkg/firewall"
 )
 
 // Punt is a packet, or a notice, for the control plane.
 type Punt struct {
 	Reason  PuntReason
 	Port    PortID // where it arrived; 0: the router's own
-	Egress  PortID // PuntResolve, PuntUsed: the port of the next hop
+	Egress  PortID // PuntResolve, PuntUsed: the port of the next hop; PuntLogged: of departure
 	NextHop packet.Addr
-	Drop    DropReason // PuntError: why it was dropped
+	Drop    DropReason // PuntError, PuntReset, PuntHeldSYN: why it was dropped
 
-	Type, Code uint8  // PuntError, PuntRedirect: the ICMP error that the source is owed
+	Type, Code uint8  // PuntError, PuntRedirect, PuntHeldSYN: the ICMP error that the source is owed
 	Rest       uint32 // and the second word of it
 
+	Rule, Pair int32           // PuntLogged: of firewall.Verdict
+	ID         uint16          // PuntLogged
+	Action     firewall.Action // PuntLogged
+	Access     bool            // PuntLogged: Rule is one of the access rules
+
 	Own      bool // sent by the router itself
+	Helped   bool // a helper has looked at it before
 	Group    bool // came in a link-layer broadcast or multicast
 	Ethernet bool
 	Link     [packet.EthernetLen]byte // the header it came with, where Ethernet
@@ -108,8 +115,8 @@ func (q *puntQueue) depth() (now, most int) {
 // device is completed first: nobody behind the queue has a device.
 func (w *worker) punt(p *work, to Punt) {
 	if to.Reason != PuntARP && to.Reason != PuntResolve && to.Reason != PuntRouterAlert {
-		if p.vnet.GSOType&^packet.GSOECN == packet.GSOUDPL4 {
-			// Datagrams, unlike a stream, may not be run together.
+		if p.vnet.GSOType&^packet.GSOECN == packet.GSOUDPL4 || to.Reason == PuntHelper && p.vnet.IsSuper() {
+			// Datagrams, unlike a stream, may not be run together; nor what is to leave again.
 			w.eachSegment(p, func(s *work) {
 				s.group = p.group
 				w.punt(s, to)
@@ -118,7 +125,7 @@ func (w *worker) punt(p *work, to Punt) {
 		}
 		completeWhole(p)
 	}
-	to.Port, to.Own, to.Group, to.Vnet = p.in, p.own, p.group, p.vnet
+	to.Port, to.Own, to.Group, to.Vnet, to.Helped = p.in, p.own, p.group, p.vnet, p.helped
 	w.copyLink(p, &to)
 	if w.tables.Taps != nil {
 		w.tap(StagePunt, p, p.in, dropNone, to.Ethernet)

@@ -26,6 +26,32 @@ const (
 	DropOptions
 	DropSourceRoute
 
+	DropFragmentLost
+	DropSessionTruncated // from here on in the order of conntrack.Reason
+	DropSessionPorts
+	DropSessionTCPFlags
+	DropSessionTCPState
+	DropSessionTCPWindow
+	DropSessionICMPType
+	DropSessionICMPInner
+	DropSessionNone
+	DropSessionTableFull
+	DropSessionHostLimit
+	DropSessionHalfOpen
+	DropSessionClash
+	DropSessionICMPChecksum // up to here
+	DropSessionPath
+	DropNATUnsolicited
+	DropNATFiltered
+	DropAccess
+	DropAccessReject
+	DropFirewall
+	DropFirewallReject
+	DropNATNoAddress // from here on in the order of nat.Reason
+	DropNATNoPorts
+	DropNATNoBlocks
+	DropNATMappings // up to here
+
 	DropNoRoute
 	DropBlackhole
 	DropUnreachable
@@ -70,6 +96,31 @@ var dropText = [NumDropReasons]struct{ name, sentence string }{
 	DropReversePath:         {"reverse_path", "the way back to the source leads through another port (RFC 3704)"},
 	DropOptions:             {"ip_options", "the IPv4 options are malformed; answered with parameter problem"},
 	DropSourceRoute:         {"source_route", "source-routed packets are refused (RFC 7126 section 4.3)"},
+	DropFragmentLost:        {"fragment_lost", "a fragment in transit never became the whole packet that NAT and the firewall need"},
+	DropSessionTruncated:    {"session_truncated", "shorter than its transport header says, so that no session can be told"},
+	DropSessionPorts:        {"session_ports", "port 0, which no session has"},
+	DropSessionTCPFlags:     {"session_tcp_flags", "a combination of TCP flags that no host sends"},
+	DropSessionTCPState:     {"session_tcp_state", "a TCP segment that the state of its connection does not allow"},
+	DropSessionTCPWindow:    {"session_tcp_window", "a TCP segment outside of its connection's window"},
+	DropSessionICMPType:     {"session_icmp_type", "an ICMP message that belongs to no session and opens none"},
+	DropSessionICMPInner:    {"session_icmp_inner", "an ICMP error that quotes a packet wrongly, or not to who sent it"},
+	DropSessionNone:         {"session_none", "belongs to no session, and cannot open one"},
+	DropSessionTableFull:    {"session_table_full", "there are as many sessions as there may be; inside is answered with administratively prohibited"},
+	DropSessionHostLimit:    {"session_host_limit", "its source has as many sessions as it may have; answered with administratively prohibited"},
+	DropSessionHalfOpen:     {"session_half_open", "there are as many unanswered TCP openings from outside as there may be"},
+	DropSessionClash:        {"session_clash", "a new session would have the addresses and ports of another; inside is answered with administratively prohibited"},
+	DropSessionICMPChecksum: {"session_icmp_checksum", "the checksum of an ICMP error is wrong"},
+	DropSessionPath:         {"session_path", "the way or the policy has changed, so that its session ended; it cannot open another"},
+	DropNATUnsolicited:      {"nat_unsolicited", "came from outside, and no forward, mapping or session wants it"},
+	DropNATFiltered:         {"nat_filtered", "came to a mapping whose filtering does not let its sender in (RFC 4787 section 5)"},
+	DropAccess:              {"access_drop", "an access rule drops it"},
+	DropAccessReject:        {"access_reject", "an access rule rejects it; answered as the rule says"},
+	DropFirewall:            {"firewall_drop", "a rule or policy of the firewall drops it"},
+	DropFirewallReject:      {"firewall_reject", "a rule or policy of the firewall rejects it; answered as the rule says"},
+	DropNATNoAddress:        {"nat_no_address", "the outside port has no address to translate to; inside is answered with administratively prohibited"},
+	DropNATNoPorts:          {"nat_no_ports", "all outside ports are taken; inside is answered with administratively prohibited"},
+	DropNATNoBlocks:         {"nat_no_blocks", "the subscriber has its blocks of ports, or there are none left; answered with administratively prohibited"},
+	DropNATMappings:         {"nat_mappings", "there are as many mappings as there may be; inside is answered with administratively prohibited"},
 	DropNoRoute:             {"no_route", "no route to the destination; answered with net unreachable"},
 	DropBlackhole:           {"blackhole", "the route is a blackhole"},
 	DropUnreachable:         {"unreachable", "the route is of type unreachable; answered with host unreachable"},
@@ -113,6 +164,10 @@ const (
 	PuntError                          // dropped, and its source is owed an ICMP error
 	PuntRedirect                       // forwarded, but its source could have chosen better
 	PuntUsed                           // a watched adjacency carries traffic; no packet
+	PuntReset                          // dropped, and its source is owed a TCP reset
+	PuntLogged                         // a rule wants it logged; a copy of its beginning
+	PuntHelper                         // of a session whose payload a helper looks at; goes on afterwards
+	PuntHeldSYN                        // a TCP SYN that NAT dropped; an ICMP error is owed unless inside opens to there within 6 s
 
 	NumPuntReasons
 )
@@ -127,6 +182,10 @@ var puntText = [NumPuntReasons]struct{ name, sentence string }{
 	PuntError:       {"icmp_error", "dropped packets whose source is owed an ICMP error"},
 	PuntRedirect:    {"redirect", "packets whose source should use another first hop"},
 	PuntUsed:        {"used", "notices that a stale neighbour is in use"},
+	PuntReset:       {"tcp_reset", "dropped TCP segments whose source is owed a reset"},
+	PuntLogged:      {"logged", "copies of packets that a rule of the firewall logs"},
+	PuntHelper:      {"helper", "packets of sessions that a helper looks into"},
+	PuntHeldSYN:     {"held_syn", "unsolicited TCP openings that are answered after 6 seconds, if at all (RFC 5382 REQ-4)"},
 }
 
 func (r PuntReason) String() string { return puntText[r].name }

@@ -10,7 +10,7 @@ import (
 func (w *worker) ip4Rewrite(p *work, a *Adjacency) {
 	port := &w.tables.Ports[a.Port]
 	ip := p.ip()
-	if port.LeakGuard && ip.Dst().IsPrivate() {
+	if port.LeakGuard && p.dst().IsPrivate() {
 		w.reject(p, DropLeakGuard, packet.ICMPUnreachable, packet.ICMPNetUnreachable, 0)
 		return
 	}
@@ -23,7 +23,7 @@ func (w *worker) ip4Rewrite(p *work, a *Adjacency) {
 			w.reject(p, DropSourceRoute, packet.ICMPUnreachable, packet.ICMPSourceRouteFail, 0)
 			return
 		}
-		if a.Port == p.in && port.Redirects {
+		if a.Port == p.in && port.Redirects && p.flow == nil {
 			w.redirect(p, port, a)
 		}
 	}
@@ -33,6 +33,9 @@ func (w *worker) ip4Rewrite(p *work, a *Adjacency) {
 		return
 	}
 
+	if p.flow != nil {
+		w.translate(p)
+	}
 	if !p.own {
 		ip.DecrementTTL()
 	}
@@ -53,7 +56,8 @@ func (w *worker) ip4Rewrite(p *work, a *Adjacency) {
 }
 
 // redirect tells a source of a better first hop in its own subnet (RFC 1812 section
-// 5.2.7.2); the packet goes on regardless. A source-routed packet is never redirected.
+// 5.2.7.2); the packet goes on regardless. A source-routed packet is never redirected, nor
+// one that is translated: the other hop would not do that for it.
 func (w *worker) redirect(p *work, port *Port, a *Adjacency) {
 	if p.opts.sourceRoute != 0 || !port.Ethernet || !shareSubnet(port, p.ip().Src(), a.NextHop) || !w.errorAllowed(p) {
 		return

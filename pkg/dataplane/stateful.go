@@ -14,4 +14,31 @@ type Stateful struct {
 	NAT      *nat.Policy      // nil: no NAT
 	Firewall *firewall.Policy // nil: no firewall
 	HelpFTP  bool             // sessions to TCP port 21 are helped: their packets go through the control plane
+	Loose    bool             // as in the configuration of Sessions: a TCP segment may open a session in its middle
+}
+
+// NATRule reads [conntrack.New.NATRule] of a session that was made under this policy: the rules of `nat` come first, and
+// the forwards behind them. ok is false for 0: no rule, or an explicit mapping.
+func (st *Stateful) NATRule(number uint16) (index int, forward, ok bool) {
+	if number == 0 || st.NAT == nil {
+		return 0, false, false
+	}
+	if index = int(number) - 1; index < st.NAT.Rules() {
+		return index, false, true
+	}
+	index -= st.NAT.Rules()
+	return index, true, index < st.NAT.Forwards()
+}
+
+// rules are those of the firewall between zones; nil where there are none.
+func (st *Stateful) rules() *firewall.Policy {
+	if st.Firewall != nil && st.Firewall.Stateful() {
+		return st.Firewall
+	}
+	return nil
+}
+
+// outside reports a port from which only what NAT lets in comes in.
+func (st *Stateful) outside(port uint16) bool {
+	return st.NAT != nil && port != 0 && st.NAT.Outside(port)
 }

@@ -9,6 +9,7 @@ import (
 
 	"vrouterd/internal/packet"
 	"vrouterd/internal/rcu"
+	"vrouterd/pkg/conntrack"
 )
 
 const (
@@ -35,8 +36,10 @@ type worker struct {
 	reader   *rcu.Reader
 	counters workerCounters
 
-	tables   *Tables // the snapshot that the packet in hand is decided by
-	tokens   float64 // ICMP errors that may be asked for
+	tables   *Tables        // the snapshot that the packet in hand is decided by
+	now      conntrack.Tick // of this batch; 0: nobody has asked yet
+	flow     flow           // what the stateful stages know of the packet in hand
+	tokens   float64        // ICMP errors that may be asked for
 	tokensAt int64
 	used     usedNotice
 	tx       txBatch
@@ -170,6 +173,7 @@ func appendReady(ports []PortID, events []unix.EpollEvent) []PortID {
 func (w *worker) begin() {
 	w.d.domain.Enter(w.reader)
 	w.tables = w.d.tables.Load()
+	w.now = 0
 }
 
 func (w *worker) end() {

@@ -1,202 +1,194 @@
 package firewall
 
 import (
-	"net/netip"
-	"time"
-
 	"vrouterd/pkg/conntrack"
 )
 
-// Action of a rule.
-type Action uint8
-
-// The actions.
-const (
-	Accept Action = iota
-	Drop
-	Reject        // TCP: reset; else ICMP port unreachable
-	RejectAdmin   // ICMP administratively prohibited
-	RejectReset   // TCP reset; other protocols as Reject
-	RejectHost    // ICMP host unreachable
-	RejectNetwork // ICMP network unreachable
-)
-
-// State of a packet with regard to sessions, as rules match it.
-type State uint8
-
-// The states, as bits.
-const (
-	New         State = 1 << iota
-	Invalid           // belongs to no session and can open none
-	Forwarded         // new, and let in by a forward, 1:1 or an explicit mapping
-	Mapped            // new, and let in by the filtering of a dynamic mapping
-	Related           // an ICMP error about a session, or a session that a helper foresaw
-	Established       // only access rules and tables meet it: sessions are judged once
-)
-
-// Router is the number of the router itself where a zone's port is asked for.
-const Router uint16 = 0
-
-// Match is what a rule asks of a packet; zero fields match everything.
-type Match struct {
-	Source, Destination       []netip.Prefix // inside addresses; any of them
-	NotSource, NotDestination bool           // any but them
-	SourceSet, DestinationSet string         // name of a set; "!name" for any but its members
-	Protocol                  uint8          // 0: any
-	SourcePorts, DestPorts    []PortRange
-	ICMPType, ICMPCode        int // -1: any
-	TCPFlags, TCPMask         uint8
-	States                    State // 0: any
-	DSCP                      int   // -1: any
-	LengthMin, LengthMax      int   // octets of IP; 0: any
-}
-
-// PortRange is a range of ports, both ends included.
-type PortRange struct{ Min, Max uint16 }
-
-// Rate is a token bucket: Packets each Per, and Burst at once.
-type Rate struct {
-	Packets int
-	Per     time.Duration
-	Burst   int
-	PerHost bool // a bucket for each source
-}
-
-// Rule is a stateful rule between zones, or a stateless access rule.
-type Rule struct {
-	Name     string
-	Line     int    // of the configuration
-	From, To string // zones; "" any; "router" the router itself. Stateful rules only
-	In, Out  uint16 // ports; 0: any. Access rules only: exactly one of them is set
-	Match    Match
-	Rate     *Rate // matches only within it (with Over: only beyond it)
-	Over     bool
-	MaxHost  int           // sessions that one source may have by this rule; beyond it does not match; 0: no limit
-	AddTo    string        // set into which the source is put when it matches
-	AddFor   time.Duration // for how long; 0: the set's timeout
-	Action   Action
-	Log      bool
-}
-
-// Zone is a group of ports.
-type Zone struct {
-	Name  string
-	Ports []uint16
-	Line  int
-}
-
-// Pair is the policy from one zone to another, for what no rule has matched.
-type Pair struct {
-	From, To string // "router" stands for the router itself
-	Action   Action
-	Log      bool
-	Line     int
-}
-
-// Set is a named set of addresses.
-type Set struct {
-	Name     string
-	Prefixes []netip.Prefix
-	Timeout  time.Duration // of members that rules and users add; 0: they stay
-	Max      int           // members that may be added; 0: 65536
-	Line     int
-}
-
-// Config of a policy; validated by package config.
-type Config struct {
-	Zones  []Zone
-	Rules  []Rule // the first that matches counts
-	Pairs  []Pair
-	Access []Rule
-	Sets   []Set
-}
-
 // Policy is a compiled configuration.
-type Policy struct{}
+type Policy struct {
+	config Config
+	zones  []uint16 // number of the zone of each port; those beyond the end have none
+	names  []string // of the zones by number
+	logs   meter
 
-// Compile makes a policy. Counters, members of dynamic sets and buckets of what before (nil: nothing) has as well, by name or
-// by equal content, go on.
-func Compile(c Config, before *Policy) (*Policy, error) { panic("not written yet") }
+	rules     list
+	fallbacks []fallback // by pair of zones
+	byDefault *counter
+	pairs     []*counter
+	access    []rule    // by index, for tables
+	doors     [2][]list // access rules by port: of arrival, of departure
+	sets      map[string]*set
 
-// Packet is what rules see.
+	identities map[string]*identity // of the rules, by what they go on by
+	equals     map[string]int       // how many rules of equal name or content there are
+	pairCounts map[[2]string]*counter
+	known      map[uint16]*identity // by number: of the rules, and of former ones that sessions may still name
+	retired    []*identity
+	lastID     uint16
+}
+
+// Zones' numbers that are always there.
+const (
+	zoneNone   = 0 // ports without a zone
+	zoneRouter = 1
+)
+
+// fallback is what happens from one zone to another where no rule matches.
+type fallback struct {
+	action Action
+	log    bool
+	pair   int32 // -1: the default
+	count  *counter
+}
+
+// Packet is what rules see: the addresses and ports that are known inside, whichever way it goes. Of an ICMP error it is the error itself,
+// protocol ICMP, not the packet that it quotes.
 type Packet struct {
 	Key      conntrack.Key // inside addresses: source un-translated, destination translated
 	In, Out  uint16        // ports; Router for the router itself
-	State    State
+	State    State         // 0: New
 	ICMPType uint8
 	ICMPCode uint8
 	TCPFlags uint8
 	DSCP     uint8
-	Length   int
-	Count    int // packets that it stands for
+	Length   int // octets of IP; for a super-frame, all of them
+	Count    int // packets that it stands for; 0: 1
 }
 
 // Verdict on a packet.
 type Verdict struct {
 	Action Action
-	Rule   int  // index in Config.Rules or Config.Access; -1: no rule, the policy of a pair or the default
-	Pair   int  // index in Config.Pairs where Rule is -1; -1: the default
-	Log    bool // this one is to be logged (within the rate limit of logs)
-	Stable bool // every packet with this key, in and out port gets the same verdict under this policy: it may be cached
+	Rule   int    // index in Config.Rules or Config.Access; -1: no rule, the policy of a pair or the default
+	Pair   int    // index in Config.Pairs where Rule is -1; -1: the default
+	ID     uint16 // of the rule: a session keeps it, for it stays the same when other rules come and go; 0: no rule
+	Log    bool   // this one is to be logged (within the rate limit of logs)
+	Stable bool   // every packet with this key, in and out port gets the same action under this policy: it may be cached
+}
+
+func (p *Policy) zone(port uint16) int {
+	if int(port) < len(p.zones) {
+		return int(p.zones[port])
+	}
+	return zoneNone
+}
+
+// cell is the number of a pair of zones.
+func (p *Policy) cell(k *Packet) int { return p.zone(k.In)*len(p.names) + p.zone(k.Out) }
+
+// HasAccess reports whether any access rule can apply to packets that come in by one port and leave by the other.
+func (p *Policy) HasAccess(in, out uint16) bool {
+	return p.door(0, in) != nil || p.door(1, out) != nil
+}
+
+// door is the access rules of a port in one direction, or nil.
+func (p *Policy) door(direction int, port uint16) *list {
+	if doors := p.doors[direction]; int(port) < len(doors) && len(doors[port].rules) > 0 {
+		return &doors[port]
+	}
+	return nil
+}
+
+// Access judges every packet by the stateless rules: those of its port of arrival, then those of its port of departure. Each
+// port lets pass what none of its rules matches, and a packet has to pass both: what the first accepts the second may
+// still refuse. At both, rules see the inside addresses of Packet: a rule at an outside port names the inside host, not the
+// address that it is known by outside.
+//
+// The verdict names the rule that refused the packet; of two that accepted it that of departure, unless only
+// that of arrival is to be logged.
+func (p *Policy) Access(now conntrack.Tick, k *Packet) Verdict {
+	v := Verdict{Rule: -1, Pair: -1, Stable: true}
+	for direction, port := range [2]uint16{k.In, k.Out} {
+		l := p.door(direction, port)
+		if l == nil {
+			continue
+		}
+		r, lasting := l.first(now, k, 0, false)
+		v.Stable = v.Stable && lasting
+		if r == nil {
+			continue
+		}
+		logged := p.matched(now, r, k)
+		if logged || !v.Log || r.action != Accept {
+			v.Rule, v.ID, v.Action, v.Log = int(r.index), r.id, r.action, logged
+		}
+		if r.action != Accept {
+			break
+		}
+	}
+	return v
+}
+
+// Stateful reports whether the policy needs sessions: it has zones, rules or pairs.
+func (p *Policy) Stateful() bool {
+	return len(p.config.Zones)+len(p.config.Rules)+len(p.config.Pairs) > 0
 }
 
 // Judge decides about the first packet of a session, and counts. A new packet that a forward or mapping let in is accepted
-// where no rule says otherwise, for State Forwarded; a Mapped one goes by the pair's policy like any other. Without a pair:
+// where no rule says otherwise, for State Forwarded, and so is a Related one; a Mapped one goes by the pair's policy like any other. Without a pair:
 // within one zone, to and from the router, and between ports without a zone: accept; else drop.
-func (p *Policy) Judge(now conntrack.Tick, k *Packet) Verdict { panic("not written yet") }
+//
+// A verdict by a rule with MaxHost has counted a session of the source: whoever makes none in the end, or has it made by
+// somebody else, calls [Policy.Ended] at once.
+func (p *Policy) Judge(now conntrack.Tick, k *Packet) Verdict {
+	cell := p.cell(k)
+	r, lasting := p.first(now, k, cell, false)
+	if r != nil {
+		return Verdict{Action: r.action, Rule: int(r.index), Pair: -1, ID: r.id, Log: p.matched(now, r, k), Stable: lasting}
+	}
+	v, f := p.fallback(k, cell, lasting)
+	count := p.byDefault
+	if v.Pair >= 0 {
+		count = f.count
+		v.Log = f.log && count.log(p.logs, now)
+	}
+	count.count(k)
+	return v
+}
 
 // Recheck decides about a session that exists, after something has changed: as Judge with State New (or as given), but it
 // counts nothing, logs nothing, and takes rates and caps as not exhausted.
-func (p *Policy) Recheck(now conntrack.Tick, k *Packet) Verdict { panic("not written yet") }
-
-// HasAccess reports whether any access rule can apply to packets that come in by one port and leave by the other.
-func (p *Policy) HasAccess(in, out uint16) bool { panic("not written yet") }
-
-// Access judges every packet by the stateless rules: those of its port of arrival, then those of its port of departure.
-func (p *Policy) Access(now conntrack.Tick, k *Packet) Verdict { panic("not written yet") }
-
-// Stateful reports whether the policy needs sessions: it has zones, rules or pairs.
-func (p *Policy) Stateful() bool { panic("not written yet") }
-
-// Ended tells that a session which Judge let in by a rule with MaxHost is over.
-func (p *Policy) Ended(rule int, k *conntrack.Key) { panic("not written yet") }
-
-// Step is one line of an explanation.
-type Step struct {
-	Rule, Pair int // as in Verdict
-	Matched    bool
-	Text       string // why it matched, or which condition failed: a sentence
+func (p *Policy) Recheck(now conntrack.Tick, k *Packet) Verdict {
+	cell := p.cell(k)
+	r, lasting := p.first(now, k, cell, true)
+	if r != nil {
+		return Verdict{Action: r.action, Rule: int(r.index), Pair: -1, ID: r.id, Stable: lasting}
+	}
+	v, _ := p.fallback(k, cell, lasting)
+	return v
 }
 
-// Explain is Recheck with its reasons, rule by rule, up to the one that decides. access: the stateless rules.
-func (p *Policy) Explain(now conntrack.Tick, k *Packet, access bool) ([]Step, Verdict) {
-	panic("not written yet")
+// first finds the stateful rule; a packet without a state is a new one.
+func (p *Policy) first(now conntrack.Tick, k *Packet, cell int, dry bool) (*rule, bool) {
+	if k.State == 0 {
+		fresh := *k
+		fresh.State = New
+		return p.rules.first(now, &fresh, cell, dry)
+	}
+	return p.rules.first(now, k, cell, dry)
 }
 
-// RuleCount is what a rule has matched.
-type RuleCount struct{ Packets, Bytes uint64 }
-
-// Counts of the rules, of the access rules, of the pairs (by index), and of the defaults.
-func (p *Policy) Counts() (rules, access, pairs []RuleCount, byDefault RuleCount) {
-	panic("not written yet")
+// fallback is the verdict where no rule matches.
+func (p *Policy) fallback(k *Packet, cell int, lasting bool) (Verdict, *fallback) {
+	f := &p.fallbacks[cell]
+	if k.State&(Forwarded|Related) != 0 {
+		return Verdict{Action: Accept, Rule: -1, Pair: -1, Stable: lasting && f.action == Accept}, f
+	}
+	return Verdict{Action: f.action, Rule: -1, Pair: int(f.pair), Stable: lasting && f.action == Accept}, f
 }
 
-// Member is an address in a set.
-type Member struct {
-	Prefix  netip.Prefix
-	Expires conntrack.Tick // from now; 0: never
-	Dynamic bool
+// matched does what a rule does besides its action, and reports whether the packet is to be logged.
+func (p *Policy) matched(now conntrack.Tick, r *rule, k *Packet) bool {
+	r.count.count(k)
+	if r.addTo != nil {
+		r.addTo.add(now, k.Key.Src, r.of.AddFor, true)
+	}
+	return r.log && r.count.log(p.logs, now)
 }
 
-// Members of a set, at most limit of them.
-func (p *Policy) Members(now conntrack.Tick, set string, limit int) []Member {
-	panic("not written yet")
+// Ended tells that a session of a rule is over, or was not made after all: id is Verdict.ID as Judge gave it, of this or an
+// earlier policy, and k the key that Judge saw. Rules without MaxHost and numbers that nobody knows any more are ignored.
+func (p *Policy) Ended(id uint16, k *conntrack.Key) {
+	if i := p.known[id]; i != nil && i.quota != nil {
+		i.quota.release(k.Src)
+	}
 }
-
-// AddMember and DeleteMember change a set live.
-func (p *Policy) AddMember(now conntrack.Tick, set string, a netip.Addr, d time.Duration) error {
-	panic("not written yet")
-}
-
-// DeleteMember takes an added address out of a set again.
-func (p *Policy) DeleteMember(set string, a netip.Addr) error { panic("not written yet") }

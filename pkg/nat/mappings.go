@@ -1,6 +1,9 @@
 package nat
 
 import (
+	"sync"
+	"sync/atomic"
+
 	"vrouterd/internal/packet"
 	"vrouterd/pkg/conntrack"
 )
@@ -13,163 +16,306 @@ type Config struct {
 }
 
 // Mappings is the mutable side of NAT. Its methods may be called from any goroutine.
-type Mappings struct{}
+type Mappings struct {
+	config  Config
+	live    atomic.Int64 // mappings now
+	named   atomic.Int64 // of them explicit ones
+	refused [NumReasons]atomic.Uint64
+	current atomic.Pointer[Policy] // of the last Retain, for tables
+	outside *directory
+	log     blockLog
+	shards  [numShards]shard
+}
+
+// numShards is how many shards there are; an inside address with all it has is in one of them.
+const (
+	shardBits = 6
+	numShards = 1 << shardBits
+)
+
+// shard is the mappings of some inside addresses.
+type shard struct {
+	mu       sync.Mutex
+	slots    []mapping
+	free     []uint32
+	inside   map[insideKey]uint32    // the mapping that new sessions of an inside port use: its slot
+	allowed  map[permission]uint32   // sessions of a mapping to a remote address, beyond the first one
+	hosts    map[hostKey]host        // paired addresses
+	owners   map[hostKey]*subscriber // of blocks
+	explicit map[endpoint]uint32     // explicit mappings of an inside port: reference of the first of a chain
+	perHost  map[packet.Addr]int     // explicit mappings of a host
+	texts    map[uint32]string       // Explicit.Owner, by slot
+	dry      map[uint64]conntrack.Tick
+	sequence uint64         // of choices
+	next     conntrack.Tick // no explicit mapping ends before; 0: none ever
+	_        [64]byte
+}
+
+// mapping is one entry of a shard: an inside endpoint and the outside endpoint that stands for it. It holds no pointer.
+type mapping struct {
+	rule                    uint64 // identity
+	inside, outside         packet.Addr
+	insidePort, outsidePort uint16
+	protocol                uint8
+	by                      By
+	flags                   mappingFlags
+	out                     uint16 // port of its rule
+	sources, targets        uint32 // sessions whose source, whose destination it translates
+	remote                  packet.Addr
+	allowed                 packet.Addr // the remote of count sessions; others are in shard.allowed
+	count, others           uint32
+	expires                 conntrack.Tick
+	after                   uint32 // explicit: reference of the next one of the same inside port
+}
+
+type mappingFlags uint16
+
+const (
+	inUse       mappingFlags = 1 << iota
+	isExplicit               // somebody asked for it; it stays without sessions
+	isIndexed                // new sessions of its inside port use it
+	isRetired                // no new sessions
+	isGone                   // the policy does not allow it any more: its sessions are to be ended
+	inBlock                  // its port is in a block of its host
+	inHostCount              // it is counted in the paired address of its host
+	atForward                // its port was a forward's when it was made: who came in came by the forward
+)
+
+// idle reports whether nothing holds the mapping.
+func (r *mapping) idle() bool { return r.sources == 0 && r.targets == 0 && r.flags&isExplicit == 0 }
+
+// insideKey is what new sessions from inside find their mapping by.
+type insideKey struct {
+	rule     uint64
+	addr     packet.Addr
+	port     uint16
+	protocol uint16
+}
+
+func (r *mapping) key() insideKey {
+	return insideKey{r.rule, r.inside, r.insidePort, uint16(r.protocol)}
+}
+
+// permission to use a mapping under address-dependent filtering.
+type permission struct {
+	slot   uint32
+	remote packet.Addr
+}
+
+// hostKey is an inside host under a rule.
+type hostKey struct {
+	rule uint64
+	addr packet.Addr
+}
+
+// host is the outside address with which an inside host is paired (RFC 4787 REQ-2).
+type host struct {
+	outside  packet.Addr
+	mappings int32
+}
+
+// endpoint is an inside port, whatever the rule.
+type endpoint struct {
+	addr     packet.Addr
+	port     uint16
+	protocol uint8
+}
 
 // NewMappings makes an empty one.
-func NewMappings(c Config) *Mappings { panic("not written yet") }
-
-// Kind of an inbound decision.
-type Kind uint8
-
-// What a packet's destination can be to NAT.
-const (
-	NotOurs   Kind = iota // no address that NAT has to do with: the packet goes its way
-	Unclaimed             // one of the outside addresses, and nobody has the port: for the router itself, if it listens
-	ToForward             // a forward, or an explicit mapping (NAT-PMP, PCP, UPnP, a helper), or 1:1
-	ToMapping             // a dynamic mapping whose filtering lets the sender in
-	Filtered              // a dynamic mapping whose filtering does not
-)
-
-// Target is where an inbound packet is to go.
-type Target struct {
-	Kind   Kind
-	Addr   packet.Addr // the new destination
-	Port   uint16
-	Rule   int    // index of the forward (for ToForward; -1 for an explicit mapping) or of the rule
-	Mapped bool   // the session will hold a reference to a mapping, which Inbound has taken: Release gives it back
-	From   uint16 // the outside port of forward or rule: when the packet came in by another port, this is a hairpin
-	Rules  int    // index of the rule whose translation the source of a hairpin gets; -1: none
-	Helper bool   // mapping of a helper: the session is related to another
+func NewMappings(c Config) *Mappings {
+	if c.Max <= 0 {
+		c.Max = 1 << 20
+	}
+	if c.MaxPerHost <= 0 {
+		c.MaxPerHost = 128
+	}
+	m := &Mappings{config: c, outside: newDirectory()}
+	for i := range m.shards {
+		m.shards[i] = shard{
+			inside:   map[insideKey]uint32{},
+			allowed:  map[permission]uint32{},
+			hosts:    map[hostKey]host{},
+			owners:   map[hostKey]*subscriber{},
+			explicit: map[endpoint]uint32{},
+			perHost:  map[packet.Addr]int{},
+			texts:    map[uint32]string{},
+			dry:      map[uint64]conntrack.Tick{},
+		}
+	}
+	return m
 }
 
-// Inbound finds whom a new packet means that arrived by port in (0: from the router itself).
-func (m *Mappings) Inbound(p *Policy, now conntrack.Tick, in uint16, k *conntrack.Key) Target {
-	panic("not written yet")
+// shard of an inside address.
+func (m *Mappings) shard(inside packet.Addr) (*shard, uint32) {
+	n := uint32(mix(uint64(inside)) >> (64 - shardBits))
+	return &m.shards[n], n
 }
 
-// Source is what a packet's source becomes.
-type Source struct {
-	Changed bool
-	Addr    packet.Addr
-	Port    uint16
-	Rule    int  // index of the rule, -1: none matched
-	Mapped  bool // the session will hold a reference to a mapping, which Outbound has taken
+// reference names a mapping by its shard and slot; never 0.
+func reference(shard, slot uint32) uint32 { return (slot+1)<<shardBits | shard }
+
+// slotOf is its slot.
+func slotOf(reference uint32) uint32 { return reference>>shardBits - 1 }
+
+// refuse counts a refusal.
+func (m *Mappings) refuse(r Reason) { m.refused[r].Add(1) }
+
+// lockAt finds the mapping that has an outside endpoint, and locks its shard; nil: nobody has it, and nothing is locked.
+func (m *Mappings) lockAt(class int, protocol uint8, addr packet.Addr, port uint16) (*shard, uint32, *mapping) {
+	o := m.outside.get(addr)
+	if o == nil {
+		return nil, 0, nil
+	}
+	ref := o.mapping(class, port)
+	if ref == 0 {
+		return nil, 0, nil
+	}
+	sh, slot := &m.shards[ref%numShards], slotOf(ref)
+	sh.mu.Lock()
+	if int(slot) < len(sh.slots) {
+		r := &sh.slots[slot]
+		if r.flags&inUse != 0 && r.outside == addr && r.outsidePort == port && r.protocol == protocol {
+			return sh, slot, r
+		}
+	}
+	sh.mu.Unlock() // it went in between
+	return nil, 0, nil
 }
 
-// Outbound chooses the source of a new session that leaves by port out. k is its key with the inside source and
-// the destination that Inbound made of it. hairpin is Target.Rules of a hairpin, else -1. reply is asked whether
-// replies with a key would clash with another session (for protocols without ports).
-func (m *Mappings) Outbound(p *Policy, now conntrack.Tick, out uint16, hairpin int, k *conntrack.Key) (Source, Reason) {
-	panic("not written yet")
+// insert makes a mapping of what was taken. The shard is locked.
+func (m *Mappings) insert(sh *shard, number uint32, o *outside, class int, r mapping) uint32 {
+	var slot uint32
+	if n := len(sh.free); n > 0 {
+		slot = sh.free[n-1]
+		sh.free = sh.free[:n-1]
+	} else {
+		slot = uint32(len(sh.slots))
+		sh.slots = append(sh.slots, mapping{})
+	}
+	r.flags |= inUse
+	sh.slots[slot] = r
+	if r.flags&isIndexed != 0 {
+		sh.inside[r.key()] = slot
+	}
+	if r.flags&inBlock != 0 {
+		o.blocks().enter(r.outsidePort)
+	}
+	if r.flags&inHostCount != 0 {
+		key := hostKey{r.rule, r.inside}
+		h := sh.hosts[key]
+		if h.outside != r.outside {
+			h = host{outside: r.outside} // the address before is no longer the rule's
+		}
+		h.mappings++
+		sh.hosts[key] = h
+	}
+	m.live.Add(1)
+	o.assign(class, r.outsidePort, reference(number, slot))
+	return slot
 }
 
-// Preview is Outbound without taking anything: what would be chosen, for explain.
-func (m *Mappings) Preview(p *Policy, now conntrack.Tick, out uint16, hairpin int, k *conntrack.Key) (Source, Reason) {
-	panic("not written yet")
+// remove frees a mapping that nothing holds. The shard is locked.
+func (m *Mappings) remove(now conntrack.Tick, sh *shard, slot uint32) {
+	r := &sh.slots[slot]
+	m.unindex(sh, slot)
+	if r.others > 0 {
+		for key := range sh.allowed {
+			if key.slot == slot {
+				delete(sh.allowed, key)
+			}
+		}
+	}
+	sh.unpair(r)
+	o := m.outside.get(r.outside)
+	class, _ := classOf(r.protocol)
+	o.release(class, r.outsidePort)
+	if r.flags&inBlock != 0 {
+		if freed, was := o.blocks().leave(r.outsidePort, now); was {
+			m.freed(sh, r, freed)
+		}
+	}
+	*r = mapping{}
+	sh.free = append(sh.free, slot)
+	m.live.Add(-1)
 }
 
-// Release gives back the reference that a session held: the Ended of the session table. original and reply are its keys.
-// The last one removes a dynamic mapping.
-func (m *Mappings) Release(now conntrack.Tick, original, reply conntrack.Key) {
-	panic("not written yet")
+// unpair takes a mapping off the count of its host's address; with the last one the host is free to get another.
+func (sh *shard) unpair(r *mapping) {
+	if r.flags&inHostCount == 0 {
+		return
+	}
+	r.flags &^= inHostCount
+	key := hostKey{r.rule, r.inside}
+	h := sh.hosts[key]
+	if h.outside != r.outside {
+		return
+	}
+	if h.mappings--; h.mappings <= 0 {
+		delete(sh.hosts, key)
+	} else {
+		sh.hosts[key] = h
+	}
 }
 
-// Refresh tells that inside has used a mapping: it lives on for at least the session's timeout
-// (RFC 4787 REQ-6). Sessions that outside opened do not refresh.
-
-// Explicit is a mapping that somebody asked for by name: NAT-PMP, PCP, UPnP IGD, a helper.
-type Explicit struct {
-	Protocol    uint8
-	Inside      packet.Addr
-	InsidePort  uint16
-	Outside     packet.Addr
-	OutsidePort uint16
-	Remote      packet.Addr    // only this one may use it; 0: anybody
-	Expires     conntrack.Tick // when it ends unless renewed; 0: never
-	By          By
-	Owner       string // description or nonce of who asked; for tables
+// unindex keeps new sessions from a mapping.
+func (m *Mappings) unindex(sh *shard, slot uint32) {
+	r := &sh.slots[slot]
+	if r.flags&isIndexed != 0 {
+		delete(sh.inside, r.key())
+		r.flags &^= isIndexed
+	}
 }
 
-// By is who made a mapping.
-type By uint8
-
-// The makers.
-const (
-	ByTraffic By = iota // dynamic
-	ByNATPMP
-	ByPCP
-	ByUPnP
-	ByHelper
-)
-
-// Add makes or renews an explicit mapping on the outside of a rule that leaves by port out (0: the first rule that matches the
-// inside address). OutsidePort 0, or one that is taken, is replaced by a free one unless exact. It returns what was made.
-func (m *Mappings) Add(p *Policy, now conntrack.Tick, out uint16, e Explicit, exact bool) (Explicit, Reason) {
-	panic("not written yet")
+// allow counts a session to a remote address.
+func (sh *shard) allow(slot uint32, remote packet.Addr) {
+	r := &sh.slots[slot]
+	key := permission{slot, remote}
+	if r.count > 0 && r.allowed == remote {
+		r.count++
+		return
+	}
+	if r.others > 0 {
+		if n := sh.allowed[key]; n > 0 {
+			sh.allowed[key] = n + 1
+			return
+		}
+	}
+	if r.count == 0 {
+		r.allowed, r.count = remote, 1
+		return
+	}
+	sh.allowed[key] = 1
+	r.others++
 }
 
-// Delete ends an explicit mapping (live sessions over it end by the caller's hand).
-func (m *Mappings) Delete(now conntrack.Tick, protocol uint8, inside packet.Addr, insidePort uint16) bool {
-	panic("not written yet")
+// disallow takes a session off, and reports whether there was one.
+func (sh *shard) disallow(slot uint32, remote packet.Addr) bool {
+	r := &sh.slots[slot]
+	if r.count > 0 && r.allowed == remote {
+		r.count--
+		return true
+	}
+	if r.others == 0 {
+		return false
+	}
+	key := permission{slot, remote}
+	switch n := sh.allowed[key]; n {
+	case 0:
+		return false
+	case 1:
+		delete(sh.allowed, key)
+		r.others--
+	default:
+		sh.allowed[key] = n - 1
+	}
+	return true
 }
 
-// Expire removes explicit mappings whose time is over and says when it wants to be called next (0: never).
-func (m *Mappings) Expire(now conntrack.Tick) (ended []Explicit, next conntrack.Tick) {
-	panic("not written yet")
+// allows reports whether a session to a remote address lives.
+func (sh *shard) allows(slot uint32, remote packet.Addr) bool {
+	r := &sh.slots[slot]
+	if r.count > 0 && r.allowed == remote {
+		return true
+	}
+	return r.others > 0 && sh.allowed[permission{slot, remote}] > 0
 }
-
-// Row is a mapping as tables show it.
-type Row struct {
-	Explicit
-	Rule     int
-	Sessions int // live over it
-}
-
-// Page copies mappings from the cursor on, in a stable order, as conntrack.Table.Page does.
-func (m *Mappings) Page(now conntrack.Tick, cursor uint64, limit int, match func(*Row) bool) (page []Row, next uint64) {
-	panic("not written yet")
-}
-
-// Block is a block of ports that a subscriber got or gave back (RFC 6888 REQ-14), for the log.
-type Block struct {
-	At               conntrack.Tick
-	Subscriber       packet.Addr
-	Outside          packet.Addr
-	PortMin, PortMax uint16
-	Freed            bool
-}
-
-// Blocks takes the log of blocks since the last call, oldest first, and how many lines were lost because nobody took them.
-func (m *Mappings) Blocks() (log []Block, lost uint64) { panic("not written yet") }
-
-// Counts of the mappings.
-type Counts struct {
-	Mappings, Explicit, Blocks int
-	Refused                    [NumReasons]uint64
-}
-
-// Counts now.
-func (m *Mappings) Counts() Counts { panic("not written yet") }
-
-// Reason why NAT refuses a new session.
-type Reason uint8
-
-// The reasons.
-const (
-	ReasonNone       Reason = iota
-	ReasonNoAddress         // the outside port has no address now
-	ReasonNoPorts           // all outside ports of the address are taken
-	ReasonNoBlocks          // the subscriber has its blocks, or there are none left
-	ReasonMappings          // as many mappings as there may be
-	ReasonTaken             // that outside port is somebody else's (Add with exact)
-	ReasonNotAllowed        // no rule would translate this inside address (Add)
-	ReasonHostLimit         // as many explicit mappings as one host may have
-
-	NumReasons
-)
-
-// String is the name in snake_case.
-func (r Reason) String() string { panic("not written yet") }
-
-// Description is one sentence for the operator.
-func (r Reason) Description() string { panic("not written yet") }

@@ -54,14 +54,105 @@ type Forward struct {
 	ToPort           uint16 // of PortMin; the others follow
 }
 
-// Policy is what the configuration says about NAT. It is immutable.
-type Policy struct{}
+// Policy is what the configuration says about NAT. It is immutable, and may be read from any goroutine.
+type Policy struct {
+	rules    []rule
+	forwards []forward
+	ports    []*classifier // by number of the port of departure; nil: no rule
+	addrs    map[packet.Addr]*address
+	byID     map[uint64]int         // the first rule with an identity
+	toward   map[endpointHost][]int // forwards to an inside host, in order
+}
 
 // NewPolicy compiles rules and forwards (validated by package config). own are all addresses of the router.
-func NewPolicy(rules []Rule, forwards []Forward, own []packet.Addr) *Policy { panic("not written yet") }
+func NewPolicy(rules []Rule, forwards []Forward, own []packet.Addr) *Policy {
+	p := &Policy{
+		addrs:  map[packet.Addr]*address{},
+		byID:   map[uint64]int{},
+		toward: map[endpointHost][]int{},
+	}
+	for i := range rules {
+		p.rules = append(p.rules, compileRule(rules[i]))
+		if _, known := p.byID[p.rules[i].id]; !known {
+			p.byID[p.rules[i].id] = i
+		}
+	}
+	p.ports = classify(p.rules)
+	for i := range p.rules {
+		p.claim(i)
+	}
+	for i := range forwards {
+		p.forwards = append(p.forwards, compileForward(forwards[i]))
+		f := &p.forwards[i]
+		host := endpointHost{f.Protocol, f.To}
+		p.toward[host] = append(p.toward[host], i)
+		for _, a := range f.Outside {
+			at := p.at(a)
+			at.forwards = append(at.forwards, i)
+		}
+	}
+	p.indexForwards()
+	for _, a := range own {
+		if at := p.addrs[a]; at != nil {
+			at.own = true
+		}
+	}
+	return p
+}
+
+// claim notes the outside addresses of a rule.
+func (p *Policy) claim(index int) {
+	r := &p.rules[index]
+	if r.Type == Exempt {
+		return
+	}
+	for _, a := range r.Outside {
+		at := p.at(a)
+		if r.Type != OneToOne {
+			at.shared = true
+		} else if at.oneToOne < 0 {
+			at.oneToOne = index
+		}
+	}
+}
+
+// at is what is known of an outside address, made when it is not known yet.
+func (p *Policy) at(a packet.Addr) *address {
+	at := p.addrs[a]
+	if at == nil {
+		at = &address{oneToOne: -1}
+		p.addrs[a] = at
+	}
+	return at
+}
 
 // Outside reports whether a port is the outside of some rule (its `out`).
-func (p *Policy) Outside(port uint16) bool { panic("not written yet") }
+func (p *Policy) Outside(port uint16) bool {
+	return int(port) < len(p.ports) && p.ports[port] != nil
+}
 
 // Translated reports whether an address is one that rules translate to.
-func (p *Policy) Translated(a packet.Addr) bool { panic("not written yet") }
+func (p *Policy) Translated(a packet.Addr) bool {
+	at := p.addrs[a]
+	return at != nil && (at.shared || at.oneToOne >= 0)
+}
+
+// ownOutside reports whether an address is the router's own, and inside hosts share its ports.
+func (p *Policy) ownOutside(a packet.Addr) bool {
+	at := p.addrs[a]
+	return at != nil && at.own && at.shared
+}
+
+// Match is the index of the rule that a packet meets which leaves by port out; -1: none.
+func (p *Policy) Match(out uint16, protocol uint8, src, dst packet.Addr) int {
+	if !p.Outside(out) {
+		return -1
+	}
+	return p.ports[out].match(protocol, src, dst)
+}
+
+// Rules is how many rules there are, Forwards how many forwards.
+func (p *Policy) Rules() int { return len(p.rules) }
+
+// Forwards is how many forwards there are.
+func (p *Policy) Forwards() int { return len(p.forwards) }

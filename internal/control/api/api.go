@@ -271,6 +271,22 @@ type Backend interface {
 	RIPNeighbors() []RIPNeighbor
 	RIPPorts() []RIPPort
 
+	// The tables of NAT and of the firewall are empty where the configuration has no section
+	// `nat` or `forwards`, and none `firewall`. Sessions and mappings come in pages, in an
+	// order that stays while they live: what lives from the first page to the last is in
+	// exactly one of them. The query's Limit is from 1 to 10000, its Protocol "", tcp, udp, icmp, or a
+	// number that is none of them. Usage: a cursor that no page has told.
+	NATRules() []NATRule
+	Sessions(q SessionQuery) (SessionPage, error)
+	NATMappings(q SessionQuery) (MappingPage, error)
+	FirewallRules() []FirewallRule
+	FirewallSets() []FirewallSet
+	// SetMembers are those of the configuration and those added; not_found: there is no such set.
+	SetMembers(set string) ([]SetMember, error)
+	// Explain tells what would happen to a packet, and changes and counts nothing. All of the
+	// request's fields are set. Not_found: there is no such port of arrival.
+	Explain(r ExplainRequest) (Explanation, error)
+
 	SetPort(peer Peer, name string, up bool) error
 	AddRoute(peer Peer, r RouteSpec) error
 	DeleteRoute(peer Peer, r RouteSpec) error
@@ -280,6 +296,16 @@ type Backend interface {
 	// RIPClear forgets learned paths and asks for them anew; how many went. Conflict: RIP is
 	// not configured; not_found: no such neighbour, or no such port of RIP.
 	RIPClear(peer Peer, what RIPClear) (int, error)
+	// ChangeSet adds an address to a set, or takes out one that was added. Not_found: there is
+	// no such set, or no such address in it; conflict: the configuration has put it there, or the set is full.
+	ChangeSet(peer Peer, change SetChange, add bool) error
+	// FlushSessions ends the sessions that match; how many went. Conflict: there are none because
+	// neither NAT nor a firewall is configured.
+	FlushSessions(peer Peer, which NATFlush) (int, error)
+	// AddForward and DeleteForward change the running configuration as AddRoute does. To and
+	// Name of a forward to be deleted are not compared where they are left out.
+	AddForward(peer Peer, f ForwardSpec) error
+	DeleteForward(peer Peer, f ForwardSpec) error
 
 	ConfigText() string // the running configuration as YAML
 	ConfigCheck(source string) error

@@ -6,11 +6,11 @@ import "time"
 type NATRule struct {
 	Kind      string   `json:"kind"` // rule, forward, mapping protocol (nat_pmp, pcp, upnp)
 	Name      string   `json:"name"`
-	Type      string   `json:"type"`  // masquerade, snat, one_to_one, none, cgnat, forward
-	Port      string   `json:"port"`  // the outside port
-	Match     string   `json:"match"` // what it applies to, in words
-	Outside   []string `json:"outside"`
-	To        string   `json:"to"` // forwards: address or address:port
+	Type      string   `json:"type"`    // masquerade, snat, one_to_one, none, cgnat, forward
+	Port      string   `json:"port"`    // the outside port
+	Match     string   `json:"match"`   // what it applies to, in words
+	Outside   []string `json:"outside"` // its addresses
+	To        string   `json:"to"`      // forwards: address or address:port
 	Filtering string   `json:"filtering"`
 	Sessions  int      `json:"sessions"`
 	Mappings  int      `json:"mappings"`
@@ -42,7 +42,7 @@ type Session struct {
 type SessionQuery struct {
 	Address  string // IPv4, any of the session's
 	Port     int    // any of the session's
-	Protocol string // tcp, udp, icmp, or a number
+	Protocol string // tcp, udp, icmp, or another's number
 	NATOnly  bool
 	Cursor   string // "" for the beginning
 	Limit    int    // 1 to 10000; 0: 1000
@@ -90,12 +90,22 @@ type FirewallRule struct {
 	Bytes   uint64 `json:"bytes"`
 }
 
+// FirewallSet is a row of `show firewall set`: a named set of addresses.
+type FirewallSet struct {
+	Name           string  `json:"name"`
+	Members        int     `json:"members"`         // networks of the configuration, and addresses added
+	Added          int     `json:"added"`           // by rules and by users
+	Max            int     `json:"max"`             // that may be added
+	TimeoutSeconds float64 `json:"timeout_seconds"` // of what is added; 0: it stays
+	Line           int     `json:"line"`            // of the configuration
+}
+
 // SetMember is a row of `show firewall set NAME`.
 type SetMember struct {
 	Set            string  `json:"set"`
-	Address        string  `json:"address"`
-	Dynamic        bool    `json:"dynamic"`
-	ExpiresSeconds float64 `json:"expires_seconds"`
+	Address        string  `json:"address"`         // or network
+	Dynamic        bool    `json:"dynamic"`         // added, not written in the configuration
+	ExpiresSeconds float64 `json:"expires_seconds"` // 0: never
 }
 
 // SetChange adds an address to a set of the firewall, or takes it out.
@@ -126,18 +136,18 @@ type SessionsFlushed struct {
 	Sessions int `json:"sessions"`
 }
 
-// ExplainRequest is a packet that does not exist.
+// ExplainRequest is a packet that does not exist. What is left out has the default.
 type ExplainRequest struct {
 	In       string `json:"in"` // port of arrival
 	Src      string `json:"src"`
 	Dst      string `json:"dst"`
 	Protocol string `json:"protocol,omitempty"` // icmp (default), tcp, udp or a number
-	SrcPort  int    `json:"sport,omitempty"`    // for ICMP the identifier
-	DstPort  int    `json:"dport,omitempty"`
-	TCPFlags string `json:"flags,omitempty"`  // S (default), SA, A, F, R as tcpdump writes them
-	ICMPType int    `json:"icmp_type"`        // default 8
-	TTL      int    `json:"ttl,omitempty"`    // default 64
-	Length   int    `json:"length,omitempty"` // octets of the IP packet
+	SrcPort  int    `json:"sport,omitempty"`    // default 49152; for ICMP the identifier, default 1
+	DstPort  int    `json:"dport,omitempty"`    // of TCP and UDP, which need it
+	TCPFlags string `json:"flags,omitempty"`    // letters of FSRPAUEW as tcpdump writes them, S (default), SA, A …, or none
+	ICMPType int    `json:"icmp_type"`          // 0 to 255; where left out: 8, echo request
+	TTL      int    `json:"ttl,omitempty"`      // 1 to 255, default 64
+	Length   int    `json:"length,omitempty"`   // octets of the IP packet; default: those of its headers
 	DF       bool   `json:"df,omitempty"`
 }
 

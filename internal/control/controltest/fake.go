@@ -33,9 +33,17 @@ type Fake struct {
 	ripNeighbors []api.RIPNeighbor
 	ripPorts     []api.RIPPort
 
+	natRules []api.NATRule
+	sessions []api.Session
+	mappings []api.NATMapping
+	rules    []api.FirewallRule
+	sets     []api.FirewallSet
+	members  []api.SetMember
+
 	Packets  []byte // what a capture streams: pcapng
 	EventsIn int    // events that a slow reader may have waiting; 0: 64
 	Empty    bool   // every table is nil
+	Many     int    // sessions besides the few, of as many hosts
 	NoReply  bool   // pings time out
 }
 
@@ -86,6 +94,8 @@ func New(name string) *Fake {
 		{Sequence: 3, Time: started.Add(time.Minute), Kind: "port_down", Subject: "wan", Message: "Port wan is down: its device is gone."},
 	}
 	f.ripRoutes, f.ripNeighbors, f.ripPorts = ripRoutes(), ripNeighbors(), ripPorts()
+	f.natRules, f.sessions, f.mappings = natRules(), sessions(), natMappings()
+	f.rules, f.sets, f.members = firewallRules(), firewallSets(), setMembers()
 	f.revisions = []api.Revision{
 		{Number: 1, Time: started, Author: "startup", Summary: "the configuration file"},
 		{Number: 2, Time: started.Add(time.Hour), Author: "ann", Summary: "1 route added"},
