@@ -18,7 +18,10 @@ usage: scripts/netns-lab.sh COMMAND
   textbook             the same with the internetwork H1..H8 over R1, R2, R3: each hop from H1 to H8
   rip                  five routers and six links that find their routes by RIP, step by step: the tables
                        of the textbooks at the start, converged, with a link cut, and counting to infinity
-  up [demo|textbook|rip]
+  home                 the home of the textbooks behind one public address: NAT, a forward, the same from inside,
+                       the firewall, and why each packet goes where it goes
+  cgnat                three homes behind a carrier that translates once more, in port blocks for each subscriber
+  up [demo|textbook|rip|home|cgnat]
                        raise a lab and leave it running (default: demo)
   exec HOST CMD...     run CMD on a host; on a router: vrctl CMD (exec h1 ping 10.2.0.2, exec r1 show routes)
   shell HOST           a shell on a host
@@ -357,6 +360,11 @@ everybody() {
 # shellcheck source=labs/rip.sh
 . "$root/labs/rip.sh"
 
+# ---- NAT: a home, and homes behind a carrier --------------------------------------------------
+
+# shellcheck source=labs/home.sh
+. "$root/labs/home.sh"
+
 # ---- up and down ----------------------------------------------------------------------------
 
 raise() {
@@ -402,7 +410,8 @@ end() {
     while [ $SECONDS -lt $deadline ]; do
         local alive=0
         for pid in "$@"; do [ -n "$(line "$pid")" ] && alive=1; done
-        [ $alive -eq 0 ] && return
+        # A bare return within a trap would return what the script had failed with, and end the clearing.
+        [ $alive -eq 0 ] && return 0
         sleep 0.05
     done
 }
@@ -486,7 +495,7 @@ walk() {
 
 check_name
 case ${1:-} in
-demo | textbook)
+demo | textbook | home | cgnat)
     check_machine "$1"
     walk "$1"
     ;;
@@ -495,7 +504,7 @@ rip)
     walk rip false # with every link down
     ;;
 up)
-    case ${2:-demo} in demo | textbook | rip) ;; *) fail "there is no lab called $2: it is demo, textbook or rip" ;; esac
+    case ${2:-demo} in demo | textbook | rip | home | cgnat) ;; *) fail "there is no lab called $2: it is demo, textbook, rip, home or cgnat" ;; esac
     check_machine "$@"
     build
     trap lower EXIT
@@ -506,6 +515,8 @@ up)
     status
     case ${2:-demo} in
     rip) note "next: $0 exec ra show rip; $0 exec ha traceroute -n 10.0.3.2; $0 exec rb port down link2; $0 down" ;;
+    home) note "next: $0 exec h2 curl http://198.51.100.1/; $0 exec r1 show nat sessions; $0 exec server curl http://83.215.152.95/; $0 down" ;;
+    cgnat) note "next: $0 exec h1 curl http://198.51.100.1/; $0 exec rc show nat mappings; $0 down" ;;
     *) note "next: $0 exec h1 ping 10.1.0.1; $0 exec r1 show routes; $0 down" ;;
     esac
     ;;

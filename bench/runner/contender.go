@@ -28,19 +28,35 @@ type contender interface {
 // readyTimeout bounds how long a contender may take to come up.
 const readyTimeout = 10 * time.Second
 
-func contenders() []struct {
-	name string
-	make func() contender
-} {
-	return []struct {
-		name string
-		make func() contender
-	}{
-		{"vrouterd", func() contender { return vrouterd{offload: "auto"} }},
-		{"vrouterd-plain", func() contender { return vrouterd{offload: "off"} }},
-		{"kernel", func() contender { return kernel{} }},
-		{"gvisor", func() contender { return gvisor{} }},
+// competitor is a contender by name. plain and nat say in which runs it stands
+// when nobody chooses.
+type competitor struct {
+	name       string
+	plain, nat bool
+	make       func() contender
+}
+
+func contenders() []competitor {
+	return []competitor{
+		{"vrouterd", true, true, func() contender { return vrouterd{offload: "auto"} }},
+		{"vrouterd-plain", true, false, func() contender { return vrouterd{offload: "off"} }},
+		{"vrouterd-nat", false, true, func() contender { return vrouterd{offload: "auto", more: natHome} }},
+		{"vrouterd-rules1000", false, true, func() contender { return vrouterd{offload: "auto", more: natRules(1000)} }},
+		{"vrouterd-rules10", false, true, func() contender { return vrouterd{offload: "auto", more: natRules(10)} }},
+		{"kernel", true, false, func() contender { return kernel{} }},
+		{"kernel-nft", false, true, func() contender { return kernelNFT{} }},
+		{"gvisor", true, false, func() contender { return gvisor{} }},
 	}
+}
+
+// defaultContenders are those of a run in which nobody has chosen.
+func defaultContenders(nat bool) (names []string) {
+	for _, c := range contenders() {
+		if nat && c.nat || !nat && c.plain {
+			names = append(names, c.name)
+		}
+	}
+	return names
 }
 
 func contenderNames() (names []string) {
@@ -62,11 +78,26 @@ func newContender(name string) (contender, bool) {
 // ours tells our own variants from the peers that they are divided by.
 func ours(name string) bool { return name == "vrouterd" || strings.HasPrefix(name, "vrouterd-") }
 
+// against tells whether one of ours is divided by another contender: by every router
+// that is not ours, and with NAT by what it is to be compared with.
+func against(name, peer string) bool {
+	switch peer {
+	case "vrouterd", "kernel-nft":
+		return name == "vrouterd-nat"
+	case "vrouterd-rules10":
+		return name == "vrouterd-rules1000"
+	}
+	return ours(name) && !ours(peer)
+}
+
 // daemon tells the contenders that are processes, whose start can be measured.
-func daemon(name string) bool { return name != "kernel" }
+func daemon(name string) bool { return !strings.HasPrefix(name, "kernel") }
 
 // vrouterd is the router of this repository.
-type vrouterd struct{ offload string }
+type vrouterd struct {
+	offload string
+	more    string // sections of the configuration behind ports and routes
+}
 
 func (vrouterd) packages() []string { return []string{"./cmd/vrouterd", "./cmd/vrctl"} }
 
@@ -97,7 +128,7 @@ func (v vrouterd) config(s *site, n int) string {
 			fmt.Fprintf(&b, "  - {to: 172.16.%d.0/24, via: %s}\n", i, addressB)
 		}
 	}
-	return b.String()
+	return b.String() + v.more
 }
 
 func (v vrouterd) ready(s *site) error {

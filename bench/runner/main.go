@@ -38,7 +38,7 @@ const usage = `Usage: bench/run [flags]
 Measures vrouterd against other routers, in turns in one run, prints each figure
 as a ratio to each peer and appends it to bench/RESULTS.md.
 
-Needs root, /dev/net/tun, iproute2 and iperf3. Makes namespaces vrb-PID-*, removes
+Needs root, /dev/net/tun, iproute2, iperf3 and nftables. Makes namespaces vrb-PID-*, removes
 them at the end, and removes those of runs that were killed.
 
 Measurements (-only):
@@ -49,12 +49,22 @@ Measurements (-only):
   cpu     processor time a delivered packet at a fixed rate, whole machine and router
   start   daemon start to first ping through and to ready; resident memory;
           with two ports and 100 static routes
+  new     a new session through NAT and firewall, in memory: the router's own time
+          (a benchmark of pkg/dataplane; with -nat only)
 
 Contenders (-contenders):
   vrouterd        two TAP ports, offload: auto
   vrouterd-plain  the same with offload: off
   kernel          Linux, ip_forward=1 between two veth pairs
   gvisor          gVisor netstack forwarding between two TAPs (bench/gvisorfwd)
+
+With -nat, host A is inside and host B outside; measurements are tcp1, pps and new:
+  vrouterd            no NAT, no firewall: what vrouterd-nat is divided by
+  vrouterd-nat        masquerade and firewall: home
+  vrouterd-rules1000  masquerade and 1,000 rules that match nothing, divided by
+  vrouterd-rules10    the same with 10 rules
+  kernel-nft          Linux, nftables: masquerade, and a filter that accepts what is
+                      established and what comes from A
 
 Targets are printed as met or not met and do not change the exit code: 0 when
 everything was measured, 1 when a measurement failed, 2 for wrong usage or a
@@ -71,6 +81,7 @@ type options struct {
 	rounds     int
 	rate       int
 	quick      bool
+	nat        bool
 	results    string
 	write      bool
 }
@@ -108,12 +119,13 @@ func parseFlags(args []string) (options, error) {
 	f := flag.NewFlagSet("bench/run", flag.ContinueOnError)
 	f.SetOutput(os.Stderr)
 	f.Usage = func() { fmt.Fprint(f.Output(), usage); f.PrintDefaults() }
-	only := f.String("only", "", "measurements, separated by commas; default: all")
-	contenders := f.String("contenders", "", "contenders, separated by commas; default: all")
+	only := f.String("only", "", "measurements, separated by commas; default: all but new, with -nat tcp1, pps and new")
+	contenders := f.String("contenders", "", "contenders, separated by commas; default: all of those above, without or with -nat")
 	f.DurationVar(&o.turn, "turn", 5*time.Second, "length of one turn; shorter than 5s is for trying out and writes no row")
 	f.IntVar(&o.rounds, "rounds", 2, "rounds of A B B A")
 	f.IntVar(&o.rate, "rate", 50_000, "packets a second while processor time is measured")
-	f.BoolVar(&o.quick, "quick", false, "a smoke run: turns of 1s, one round, tcp1, pps, rtt, start; writes no row")
+	f.BoolVar(&o.quick, "quick", false, "a smoke run: turns of 1s, one round, tcp1, pps, rtt, start (with -nat all of its own); writes no row")
+	f.BoolVar(&o.nat, "nat", false, "measure NAT and firewall instead of plain forwarding")
 	f.StringVar(&o.results, "results", "bench/RESULTS.md", "file to append the row to; empty: none")
 	f.StringVar(&o.dir, "dir", "", "directory for binaries, removed at the end; bench/run gives it")
 	if err := f.Parse(args); err != nil {
@@ -127,9 +139,11 @@ func parseFlags(args []string) (options, error) {
 	}
 	set := map[string]bool{}
 	f.Visit(func(f *flag.Flag) { set[f.Name] = true })
-	o.only, o.contenders = measurementNames(), contenderNames()
-	if o.quick {
+	o.only, o.contenders = defaultMeasurements(o.nat), defaultContenders(o.nat)
+	if o.quick && !o.nat {
 		o.only, o.contenders = []string{"tcp1", "pps", "rtt", "start"}, []string{"vrouterd", "kernel", "gvisor"}
+	}
+	if o.quick {
 		if !set["turn"] {
 			o.turn = time.Second
 		}
@@ -221,7 +235,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	about.began, about.took = began, time.Since(began)
-	about.turn, about.rounds, about.rate = o.turn, o.rounds, o.rate
+	about.turn, about.rounds, about.rate, about.nat = o.turn, o.rounds, o.rate, o.nat
 	printTable(out, about, results)
 	if !o.write {
 		fmt.Fprintln(out, "\nA short run: no row is written.")
@@ -245,7 +259,7 @@ func checkMachine() error {
 	if os.Geteuid() != 0 {
 		missing = append(missing, "root is needed for network namespaces: run it with sudo")
 	}
-	for tool, pkg := range map[string]string{"ip": "iproute2", "iperf3": "iperf3"} {
+	for tool, pkg := range map[string]string{"ip": "iproute2", "iperf3": "iperf3", "nft": "nftables"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			missing = append(missing, fmt.Sprintf("%s is not installed: apt-get install %s", tool, pkg))
 		}

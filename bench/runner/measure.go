@@ -31,34 +31,44 @@ type figure struct {
 type measurement struct {
 	name    string
 	fresh   bool // it starts and stops its own routers
+	memory  bool // it needs none: a benchmark in memory
 	figures []figure
 	take    func(s *site, name string, o options) (turn, error)
 }
 
 func measurements() []measurement {
 	return []measurement{
-		{"tcp1", false, []figure{{"tcp1", "TCP, 1 stream", "Gbit/s", false, 2, false}},
+		{"tcp1", false, false, []figure{{"tcp1", "TCP, 1 stream", "Gbit/s", false, 2, false}},
 			func(s *site, _ string, o options) (turn, error) { return takeTCP(s, o, 1) }},
-		{"tcp4", false, []figure{{"tcp4", "TCP, 4 streams", "Gbit/s", false, 2, false}},
+		{"tcp4", false, false, []figure{{"tcp4", "TCP, 4 streams", "Gbit/s", false, 2, false}},
 			func(s *site, _ string, o options) (turn, error) { return takeTCP(s, o, 4) }},
-		{"pps", false, []figure{
+		{"pps", false, false, []figure{
 			{"pps", "64 B UDP delivered", "kpps", false, 0, false},
 			{"pps-offered", "64 B UDP offered", "kpps", false, 0, true},
 			{"pps-loss", "64 B UDP lost of those", "%", true, 1, true},
 			{"pps-sink", "64 B UDP that the sink was too slow for", "%", true, 1, true}},
 			func(s *site, _ string, o options) (turn, error) { return takePPS(s, o, 0) }},
-		{"rtt", false, []figure{
+		{"rtt", false, false, []figure{
 			{"rtt", "round trip, median", "us", true, 1, false},
 			{"rtt99", "round trip, 99th percentile", "us", true, 1, false}}, takeRTT},
-		{"cpu", false, []figure{
+		{"cpu", false, false, []figure{
 			{"cpu", "processor time a packet, machine", "ns", true, 0, false},
 			{"cpu-router", "processor time a packet, router", "ns", true, 0, false}},
 			func(s *site, _ string, o options) (turn, error) { return takePPS(s, o, o.rate) }},
-		{"start", true, []figure{
+		{"start", true, false, []figure{
 			{"start", "start to first ping through", "ms", true, 1, false},
 			{"start-ready", "start to ready", "ms", true, 1, false},
 			{"rss", "resident memory, 100 routes", "MB", true, 1, false}}, takeStart},
+		{"new", false, true, []figure{{"new", "a new session, without devices", "ns", true, 0, false}}, takeNew},
 	}
+}
+
+// defaultMeasurements are those of a run in which nobody has chosen.
+func defaultMeasurements(nat bool) []string {
+	if nat {
+		return []string{"tcp1", "pps", "new"}
+	}
+	return []string{"tcp1", "tcp4", "pps", "rtt", "cpu", "start"}
 }
 
 func measurementNames() (names []string) {
@@ -106,7 +116,7 @@ func (l *lab) measureAll(o options, log io.Writer) ([]series, error) {
 		}
 		var names []string
 		for _, name := range o.contenders {
-			if !m.fresh || daemon(name) {
+			if (!m.fresh || daemon(name)) && (!m.memory || newSessions(name) != "") {
 				names = append(names, name)
 			}
 		}

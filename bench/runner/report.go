@@ -23,6 +23,7 @@ type about struct {
 	turn      time.Duration
 	rounds    int
 	rate      int
+	nat       bool
 	kernel    string
 	processor string
 	cores     int
@@ -112,13 +113,13 @@ func rows(results []series) []row {
 		for _, f := range sr.measurement.figures {
 			for _, name := range contenderNames() {
 				own, ok := spreadOf(pick(sr.turns[name], f.key))
-				if !ok || !ours(name) {
+				if !ok {
 					continue
 				}
 				r := row{figure: f, name: name, own: own}
 				for _, other := range contenderNames() {
 					value, ok := spreadOf(pick(sr.turns[other], f.key))
-					if !ok || ours(other) {
+					if !ok || !against(name, other) {
 						continue
 					}
 					q, ok := spreadOf(pairs(sr.turns[name], sr.turns[other], f.key, ratio))
@@ -152,7 +153,11 @@ func verdicts(results []series) []verdict {
 					continue
 				}
 				if m, ok := t.measured(sr); ok {
-					list = append(list, verdict{t, f.what, m, t.met(m.median)})
+					what := f.what
+					if t.own != "vrouterd" {
+						what += ", " + t.own
+					}
+					list = append(list, verdict{t, what, m, t.met(m.median)})
 				}
 			}
 		}

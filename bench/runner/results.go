@@ -44,7 +44,11 @@ func resultsBlock(a about, results []series) string {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", a.began.UTC().Format("2006-01-02 15:04 UTC"), a)
+	title := ""
+	if a.nat {
+		title = "NAT and firewall, "
+	}
+	fmt.Fprintf(&b, "\n## %s%s\n\n%s\n\n", title, a.began.UTC().Format("2006-01-02 15:04 UTC"), a)
 	b.WriteString("| figure | ours |")
 	for _, p := range peers {
 		fmt.Fprintf(&b, " / %s |", p)

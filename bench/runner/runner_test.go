@@ -113,8 +113,8 @@ func TestFlagsNameWhatWouldBeRight(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"-only", "tcp9"}, "tcp1, tcp4, pps, rtt, cpu, start"},
-		{[]string{"-contenders", "ovs"}, "vrouterd, vrouterd-plain, kernel, gvisor"},
+		{[]string{"-only", "tcp9"}, "tcp1, tcp4, pps, rtt, cpu, start, new"},
+		{[]string{"-contenders", "ovs"}, "vrouterd, vrouterd-plain, vrouterd-nat, vrouterd-rules1000, vrouterd-rules10, kernel, kernel-nft, gvisor"},
 		{[]string{"tcp1"}, "-only tcp1"},
 		{[]string{"-rounds", "0"}, "at least 1"},
 	} {
@@ -197,6 +197,52 @@ func TestAFigureWithoutItsPeerIsNotWritten(t *testing.T) {
 	}
 }
 
+func TestNATIsDividedByWhatItIsComparedWith(t *testing.T) {
+	for name, peers := range map[string][]string{
+		"vrouterd":           {"kernel", "gvisor"},
+		"vrouterd-plain":     {"kernel", "gvisor"},
+		"vrouterd-nat":       {"vrouterd", "kernel", "kernel-nft", "gvisor"},
+		"vrouterd-rules1000": {"vrouterd-rules10", "kernel", "gvisor"},
+		"kernel-nft":         nil,
+	} {
+		for _, peer := range contenderNames() {
+			if got, want := against(name, peer), contains(peers, peer); got != want {
+				t.Errorf("%s against %s: %v; want %v", name, peer, got, want)
+			}
+		}
+	}
+	o, err := parseFlags([]string{"-nat", "-quick"})
+	if err != nil || strings.Join(o.contenders, " ") != "vrouterd vrouterd-nat vrouterd-rules1000 vrouterd-rules10 kernel-nft" || strings.Join(o.only, " ") != "tcp1 pps new" || o.write {
+		t.Errorf("-nat -quick: %+v, %v", o, err)
+	}
+}
+
+func TestBenchmarkReportsOneFigure(t *testing.T) {
+	ns, err := parseBenchmark([]byte("goos: linux\nBenchmarkNewSession/rules=10-2   \t 1201414\t       712.5 ns/op\t 0 B/op\nPASS\n"))
+	if err != nil || ns != 712.5 {
+		t.Errorf("got %v, %v", ns, err)
+	}
+	for _, text := range []string{"PASS\n", "BenchmarkA 1 2 ns/op\nBenchmarkB 1 2 ns/op\n"} {
+		if _, err := parseBenchmark([]byte(text)); err == nil {
+			t.Errorf("%q: no error", text)
+		}
+	}
+}
+
+func TestNATContendersHaveTheirRules(t *testing.T) {
+	s := &site{lab: &lab{pid: 42}, tag: "vrouterd-nat"}
+	for name, want := range map[string]int{"vrouterd": 0, "vrouterd-nat": 0, "vrouterd-rules10": 10, "vrouterd-rules1000": 1000} {
+		c, _ := newContender(name)
+		text := c.(vrouterd).config(s, 0)
+		if n := strings.Count(text, "action: drop}\n") - strings.Count(text, "from: outside"); n != want {
+			t.Errorf("%s has %d rules; want %d", name, n, want)
+		}
+		if strings.Contains(text, "masquerade") != (name != "vrouterd") {
+			t.Errorf("%s:\n%.300s", name, text)
+		}
+	}
+}
+
 func TestTargetsAreReadAsRatioDifferenceOrAbsolute(t *testing.T) {
 	want := map[string]bool{"tcp1 kernel": true, "pps kernel": true, "rtt kernel": true, "rtt99 kernel": false, "start ": true, "rss ": false}
 	got := map[string]bool{}
@@ -223,6 +269,9 @@ func TestEveryTargetNamesAFigureAndAContender(t *testing.T) {
 	for _, target := range targets() {
 		if !keys[target.figure] {
 			t.Errorf("target %q is of no measurement", target.figure)
+		}
+		if !ours(target.own) || !contains(contenderNames(), target.own) {
+			t.Errorf("target %q is of %q, which is none of ours", target.figure, target.own)
 		}
 		if target.peer != "" && !contains(contenderNames(), target.peer) {
 			t.Errorf("target %q is against %q, which is no contender", target.figure, target.peer)
