@@ -34,7 +34,7 @@ func (p *page) full(parity uint64) bool {
 type outside struct {
 	addr  packet.Addr
 	ports [numClasses][numKinds]atomic.Int32 // taken, and claims under way
-	gone  atomic.Bool  // out of the directory: nothing is to be taken any more
+	gone  atomic.Bool                        // out of the directory: nothing is to be taken any more
 	pages [numClasses][65536 / pagePorts]atomic.Pointer[page]
 	once  sync.Once
 	table atomic.Pointer[blockTable]
