@@ -215,5 +215,8 @@ func (d *dice) perPacket(k *Packet) {
 	k.TCPFlags = uint8(d.n(256))
 	k.DSCP = [...]uint8{0, 46, 63, 10}[d.n(4)]
 	k.Length = 20 + d.n(1480)
-	k.Count = d.n(4)
+	k.Count, k.Segment = d.n(4), 0
+	if k.Count > 1 {
+		k.Segment = d.n(k.Length)
+	}
 }

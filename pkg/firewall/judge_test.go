@@ -209,3 +209,21 @@ func TestAStableVerdictIsThatOfEveryPacketOfItsKey(t *testing.T) {
 	}
 	t.Logf("%d stable, %d not, of which %d did not change in the test", stable, unstable, needless)
 }
+
+// A rule compares the length of packets, not of the train in which they came.
+func TestLengthsAreThoseOfASuperFramesPackets(t *testing.T) {
+	m := Any()
+	m.LengthMin, m.LengthMax = 1000, 1500
+	p := mustCompile(t, Config{Rules: []Rule{{Match: m, Action: Drop}}}, nil)
+	k := tcp(lan, wan, "10.0.0.1", "192.0.2.1", 80)
+	k.Length, k.Segment, k.Count = 60000, 1480, 41
+	if v := p.Judge(1, &k); v.Rule != 0 {
+		t.Errorf("segments of 1480 octets: %s", text(v))
+	}
+	if rules, _, _, _ := p.Counts(); rules[0].Packets != 41 || rules[0].Bytes != 60000 {
+		t.Errorf("counted: %+v", rules[0])
+	}
+	if k.Segment = 0; p.Judge(1, &k).Rule != -1 {
+		t.Error("one packet of 60000 octets met a rule for 1000 to 1500")
+	}
+}
