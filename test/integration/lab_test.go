@@ -120,7 +120,7 @@ func (l *lab) tryApart(args ...string) (stdout, stderr string, code int) {
 	var out, errs bytes.Buffer
 	c := exec.CommandContext(ctx, args[0], args[1:]...)
 	c.Stdout, c.Stderr = &out, &errs
-	c.WaitDelay = time.Second
+	c.WaitDelay = 10 * time.Second // on a busy machine the last output may come late
 	if err := c.Run(); err != nil {
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || ctx.Err() != nil {

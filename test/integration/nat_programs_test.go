@@ -112,6 +112,32 @@ func TestNATCarriesTCPAndUDPBothWays(t *testing.T) {
 	}
 }
 
+func TestNATCarriesTCPAndUDPFromOutsideByAForward(t *testing.T) {
+	e := newUnwatchedHome(t, policy{
+		yaml: masquerade.yaml + `
+forwards:
+  - {in: wan, protocol: tcp, port: 5201, to: 192.168.1.2}
+  - {in: wan, protocol: udp, port: 5201, to: 192.168.1.2}
+firewall: home
+`,
+		nft: strings.NewReplacer("table ip nat {", `table ip nat {
+  chain prerouting { type nat hook prerouting priority -100;
+    ip daddr 83.215.152.95 tcp dport 5201 dnat to 192.168.1.2
+    ip daddr 83.215.152.95 udp dport 5201 dnat to 192.168.1.2
+  }`, "    iifname", "    ct status dnat accept\n    iifname").Replace(masquerade.nft),
+	}, "p2")
+	for _, options := range [][]string{nil, {"-R"}} {
+		if got := e.throughput("out", "p2", publicAddress, options...).End.Received.Bytes; got < 10<<20 {
+			t.Errorf("iperf3 %v: only %.0f octets arrived in a second", options, got)
+		}
+	}
+	for _, options := range [][]string{{"-u", "-b", "2M"}, {"-u", "-b", "2M", "-R"}} {
+		if got := e.throughput("out", "p2", publicAddress, options...).End.Sum; got.Packets < 50 || got.LostPackets > got.Packets/2 {
+			t.Errorf("iperf3 %v: %.0f of %.0f packets were lost", options, got.LostPackets, got.Packets)
+		}
+	}
+}
+
 func TestNATShowsItsSessionsAndMappings(t *testing.T) {
 	e := newHome(t, masquerade, "p2")
 	e.out.serveUDP(server1 + ":7")

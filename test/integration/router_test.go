@@ -190,7 +190,11 @@ type row map[string]any
 // rows are what `vrctl --json show NOUN` prints.
 func (r *router) rows(noun ...string) []row {
 	r.lab.t.Helper()
-	text := r.ctl(append([]string{"--json", "show"}, noun...)...)
+	// What is said beside the rows, such as that there are more, stands on stderr.
+	text, complaint, code := r.lab.tryApart(r.vrctl(append([]string{"--json", "show"}, noun...)...)...)
+	if code != 0 {
+		r.lab.t.Fatalf("vrctl --json show %s: exit status %d: %s%s", strings.Join(noun, " "), code, text, complaint)
+	}
 	var all []row
 	if err := json.Unmarshal([]byte(text), &all); err != nil {
 		r.lab.t.Fatalf("vrctl --json show %s: %v in\n%s", strings.Join(noun, " "), err, text)
