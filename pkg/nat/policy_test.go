@@ -3,6 +3,7 @@ package nat
 import (
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -147,5 +148,41 @@ func TestEveryReasonHasANameAndASentence(t *testing.T) {
 			t.Errorf("maker %d is called %v like another one", by, by)
 		}
 		seen[by.String()] = true
+	}
+}
+
+func TestMappingsHoldNoPointer(t *testing.T) { // so that the collector never looks into a million of them
+	if size := reflect.TypeFor[mapping]().Size(); size > 72 {
+		t.Errorf("a mapping has %d octets, expected at most 72", size)
+	}
+	for f := range reflect.TypeFor[mapping]().Fields() {
+		if k := f.Type.Kind(); k < reflect.Bool || k > reflect.Uint64 {
+			t.Errorf("%s is a %v", f.Name, k)
+		}
+	}
+}
+
+func TestNewSessionsAllocateNothing(t *testing.T) {
+	b := newBed(t, []Rule{home()}, web())
+	warm := b.open(udp(host1, 5000, server, 53))
+	b.enter(wan, tcp(server, 9, public, 80))
+	k, known, in := udp(host1, 5001, server, 53), udp(host1, 5000, remote2, 53), udp(remote2, 9, public, 5000)
+	for name, do := range map[string]func(){
+		"a new mapping": func() {
+			s, _ := b.m.Outbound(b.p, b.now, wan, -1, &k)
+			b.m.Release(b.now, k, opened(k, s).reply)
+		},
+		"a known one": func() {
+			b.m.Outbound(b.p, b.now, wan, -1, &known)
+			b.m.Release(b.now, known, conntrack.MakeKey(protocolUDP, remote2, 53, warm.reply.Dst, warm.reply.DstPort))
+		},
+		"from outside": func() {
+			target := b.m.Inbound(b.p, b.now, wan, &in)
+			b.m.ReleaseTarget(b.now, &in, &target)
+		},
+	} {
+		if n := testing.AllocsPerRun(100, do); n != 0 {
+			t.Errorf("%s allocates %v times", name, n)
+		}
 	}
 }
