@@ -92,6 +92,24 @@ func TestMappingsOnAnAddressThatWentAreGone(t *testing.T) { // PROTOCOLS: sessio
 	}
 }
 
+func TestWorkerWithTheOldPolicyMakesNothingThatStands(t *testing.T) {
+	b := newBed(t, []Rule{home()})
+	old := b.p
+	moved := home()
+	moved.Outside = []packet.Addr{ip("83.215.152.96")}
+	b.policy([]Rule{moved})
+	k, own := udp(host1, 5000, server, 53), udp(public, 6000, server, 53)
+	s, _ := b.m.Outbound(old, b.now, wan, -1, &k)
+	o, _ := b.m.Outbound(old, b.now, wan, -1, &own)
+	b.stands(opened(k, s), false)
+	b.stands(opened(own, o), false)
+	if gone := b.policy([]Rule{moved}); len(gone) != 2 {
+		t.Errorf("gone: %+v", gone)
+	}
+	b.close(opened(k, s), opened(own, o))
+	b.empty()
+}
+
 func TestPoolThatGrowsKeepsEverything(t *testing.T) {
 	pool := Rule{Out: wan, Type: SNAT, Outside: []packet.Addr{ip("203.0.113.1"), ip("203.0.113.2")}}
 	b := newBed(t, []Rule{pool})
