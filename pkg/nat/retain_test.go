@@ -52,7 +52,7 @@ func TestMappingsGoOnUnderARuleThatWasEdited(t *testing.T) {
 	b.empty()
 }
 
-func TestMappingsOnAnAddressThatWentAreGone(t *testing.T) { // PROTOCOLS: sessions on the old address are flushed at once
+func TestMappingsOnAnAddressThatWentAreGone(t *testing.T) { // sessions on the old address are flushed at once
 	b := newBed(t, []Rule{home()})
 	s := b.open(udp(host1, 5000, server, 53))
 	gre := b.open(conntrack.MakeKey(47, host1, 0, server, 0))
