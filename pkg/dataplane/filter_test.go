@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"net/netip"
 	"testing"
 
 	"vrouterd/internal/packet"
@@ -266,6 +267,50 @@ func TestAccessRulesMeetEveryPacket(t *testing.T) {
 	b.sessionsAre(1)
 	b.change(func(t *Tables) { t.Stateful.Firewall = nil })
 	b.cross(portA, udpPacket(e, nil), portB)
+}
+
+func TestAccessRulesAloneNeedNoSessions(t *testing.T) {
+	no := rule("", "", packet.ProtoTCP, 0, firewall.Drop)
+	no.In, no.Match.TCPFlags, no.Match.TCPMask = uint16(portB), packet.TCPSyn, packet.TCPSyn|packet.TCPAck
+	away := rule("", "", packet.ProtoUDP, 0, firewall.RejectAdmin)
+	away.Out = uint16(portB)
+	b := newNATbed(t, natOptions{firewall: &firewall.Config{Access: []firewall.Rule{no, away}}})
+	b.change(func(t *Tables) { t.Stateful.Sessions = nil })
+	e := ends{hostB, inner, 1, 2}
+	b.refused(portB, tcpPacket(e, packet.TCPSyn, 1, 0, nil), DropAccess)
+	b.cross(portB, tcpPacket(e, packet.TCPSyn|packet.TCPAck, 1, 1, nil), portA)
+	b.refused(portA, udpPacket(e.back(), nil), DropAccessReject)
+	b.punt()
+	b.cross(portB, udpPacket(e, nil), portA)
+	// Fragments show their ports together only.
+	pieces := cut(udpPacket(e.back(), numbered(2000)), 1480)
+	b.arrive(portA, pieces[0])
+	b.refused(portA, pieces[1], DropAccessReject)
+	b.punt()
+	b.sessionsAre(0)
+}
+
+func TestOneToOneBothWays(t *testing.T) {
+	outside := addr("10.2.0.50")
+	rules := []nat.Rule{{Out: uint16(portB), Type: nat.OneToOne, Inside: other, Source: []netip.Prefix{netip.MustParsePrefix("10.1.0.3/32")}, Outside: []packet.Addr{outside}}}
+	b := newNATbed(t, natOptions{rules: append(rules, masquerade()...), firewall: home()})
+	if got := endsOf(b.cross(portA, udpPacket(ends{other, hostB, 5000, 53}, nil), portB)); got != (ends{outside, hostB, 5000, 53}) {
+		t.Errorf("left as %+v", got)
+	}
+	b.reroute("10.2.0.3/32", adjToB)
+	got := b.cross(portB, echo(peer, outside, packet.ICMPEchoRequest, 7, nil), portA)
+	if got.Dst() != other || endsOf(got).sport != 7 {
+		t.Errorf("came to %v", got.Dst())
+	}
+	back := b.cross(portA, echo(other, peer, packet.ICMPEchoReply, 7, nil), portB)
+	if back.Src() != outside {
+		t.Errorf("the answer left from %v", back.Src())
+	}
+	// A protocol without ports.
+	gre := ipPacket(peer, outside, 47, numbered(20))
+	if got := b.cross(portB, gre, portA); got.Dst() != other {
+		t.Errorf("GRE came to %v", got.Dst())
+	}
 }
 
 func TestBroadcastsAreJudgedWithoutASession(t *testing.T) {

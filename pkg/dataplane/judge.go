@@ -42,6 +42,32 @@ func (w *worker) access(p *work, k *firewall.Packet) (stable, ok bool) {
 	return false, false
 }
 
+// guard is all of it where there are access rules and nothing else: no sessions, which a flood could
+// use up. TCP segments that open no connection are Established to rules, as with the access lists of old.
+func (w *worker) guard(p *work) {
+	dst := p.ip().Dst()
+	_, a := w.route(p, dst)
+	out, leaves := egressOf(a)
+	if !leaves {
+		w.turnAway(p, a, dst)
+		return
+	}
+	state := firewall.Established
+	switch w.flow.parsed.Class {
+	case conntrack.ClassInvalid:
+		state = firewall.Invalid
+	case conntrack.ClassOpens:
+		state = firewall.New
+	case conntrack.ClassError:
+		state = firewall.Related
+	}
+	k := w.rulesSee(p, state)
+	k.Out = out
+	if _, ok := w.access(p, &k); ok {
+		w.dispatch(p, a, dst)
+	}
+}
+
 // judge asks the rules between zones.
 func (w *worker) judge(p *work, rules *firewall.Policy, k *firewall.Packet) firewall.Verdict {
 	v := rules.Judge(w.now, k)

@@ -127,6 +127,29 @@ func TestErrorsNeitherRefreshNorEndASession(t *testing.T) { // RFC 5508 REQ-7, R
 	}
 }
 
+func TestErrorAboutAHairpin(t *testing.T) {
+	b := newNATbed(t, natOptions{rules: masquerade(), forwards: web(), firewall: home()})
+	e := ends{inner, wan, 4444, 80}
+	in := b.cross(portA, tcpPacket(e, packet.TCPSyn, 1, 0, nil), portA)
+	got := b.cross(portA, icmpError(other, packet.ICMPUnreachable, packet.ICMPHostProhibited, 0, in), portA)
+	quoted := packet.IPv4(packet.ICMP(got.Payload()).Payload())
+	if got.Src() != wan || got.Dst() != inner || endsOf(quoted) != e {
+		t.Errorf("from %v to %v, quoting %+v", got.Src(), got.Dst(), endsOf(quoted))
+	}
+}
+
+func TestErrorAboutAForwardsAnswer(t *testing.T) {
+	b := newNATbed(t, natOptions{rules: masquerade(), forwards: web(), firewall: home()})
+	e := ends{hostB, wan, 3333, 80}
+	in := endsOf(b.cross(portB, tcpPacket(e, packet.TCPSyn, 1, 0, nil), portA))
+	answer := b.cross(portA, tcpPacket(in.back(), packet.TCPSyn|packet.TCPAck, 1, 2, nil), portB)
+	got := b.cross(portB, icmpError(peer, packet.ICMPUnreachable, packet.ICMPFragNeeded, 1000, answer), portA)
+	quoted := packet.IPv4(packet.ICMP(got.Payload()).Payload())
+	if got.Src() != peer || got.Dst() != other || endsOf(quoted) != in.back() {
+		t.Errorf("from %v to %v, quoting %+v", got.Src(), got.Dst(), endsOf(quoted))
+	}
+}
+
 func TestTracerouteThroughNAT(t *testing.T) {
 	b := newNATbed(t, natOptions{rules: masquerade()})
 	e := ends{inner, hostB, 33434, 33434}

@@ -84,6 +84,10 @@ func (w *worker) track(p *work) {
 	if p.vnet.IsSuper() {
 		f.parsed.Count = p.segments()
 	}
+	if st.Sessions == nil {
+		w.guard(p)
+		return
+	}
 	switch f.parsed.Class {
 	case conntrack.ClassError:
 		w.related(p)
