@@ -125,7 +125,7 @@ func NewTable(c Config, seed uint64, d *rcu.Domain, ended Ended) *Table {
 		z = (z ^ z>>27) * 0x94d049bb133111eb
 		t.seeds[i] = z ^ z>>31
 	}
-	const smallest = 16 // places in a shard's first array
+	const smallest = 12 // places in a shard's first array: see grow
 	for i := range t.shards {
 		array := make([]uint32, smallest)
 		t.shards[i].array.Store(&array)
