@@ -252,6 +252,9 @@ func (m *Mappings) unname(sh *shard, slot uint32) {
 	m.named.Add(-1)
 	delete(sh.texts, slot)
 	x.flags &^= isExplicit
+	if x.flags&isIndexed == 0 {
+		x.flags |= isRetired // it was the second one of its inside port
+	}
 	x.by, x.remote, x.expires, x.after = ByTraffic, 0, 0, 0
 }
 

@@ -11,7 +11,7 @@ import (
 // that the control plane flushes just these:
 //
 //	gone := mappings.Retain(policy, now)
-//	sessions.Flush(reader, now, conntrack.Filter{NATOnly: true, Test: func(s *conntrack.Session) bool {
+//	sessions.Flush(reader, now, conntrack.Filter{Test: func(s *conntrack.Session) bool {
 //		return !mappings.Stands(policy, s.Key(conntrack.Original), s.Key(conntrack.Reply))
 //	}})
 //
@@ -128,17 +128,33 @@ func (m *Mappings) rekey(sh *shard, slot uint32, id uint64) {
 
 // Stands reports whether a session's translation is one that a policy allows: its mappings are not gone, and what needs no
 // mapping (1:1, protocols without ports) is as its rules say, and who came in by a forward still may. original and reply are its
-// keys. Sessions that are not translated stand.
+// keys. Sessions that are not translated stand, but for those of the router itself from an address that went.
 func (m *Mappings) Stands(p *Policy, original, reply conntrack.Key) bool {
 	if original.Src != reply.Dst || original.SrcPort != reply.DstPort {
 		if !m.standsFor(p, original.Protocol, original.Src, original.SrcPort, reply.Dst, reply.DstPort, nil) {
 			return false
 		}
+	} else if m.lost(original.Protocol, original.Src, original.SrcPort) {
+		return false // of the router itself, whose address went
 	}
 	if original.Dst != reply.Src || original.DstPort != reply.SrcPort {
 		return m.standsFor(p, original.Protocol, reply.Src, reply.SrcPort, original.Dst, original.DstPort, &original.Src)
 	}
 	return true
+}
+
+// lost reports whether a port is one of the router itself that it should not use any more.
+func (m *Mappings) lost(protocol uint8, a packet.Addr, port uint16) bool {
+	class, ported := classOf(protocol)
+	if !ported {
+		return false
+	}
+	sh, _, x := m.lockAt(class, protocol, a, port)
+	if x == nil {
+		return false
+	}
+	defer sh.mu.Unlock()
+	return x.rule == ownID && x.inside == a && x.insidePort == port && x.flags&isGone != 0
 }
 
 // standsFor looks at one side of a session; sender is who came in, where that is the side.
