@@ -8,7 +8,7 @@ import (
 
 // Compile makes a policy. Counters, members of dynamic sets and buckets of what before (nil: nothing) has as well, by name or
 // by equal content, go on; so do the numbers of rules and the sessions that sources are counted for. before
-// may be in use meanwhile. An error names the rule, zone or set and its line.
+// may be in use meanwhile. The policy keeps c, which must not change any more. An error names the rule, zone or set and its line.
 func Compile(c Config, before *Policy) (*Policy, error) {
 	if n := len(c.Rules) + len(c.Access); n > MaxRules {
 		return nil, fmt.Errorf("firewall: %d rules: there may be %d", n, MaxRules)
@@ -29,6 +29,7 @@ func Compile(c Config, before *Policy) (*Policy, error) {
 			return nil, err
 		}
 	}
+	p.equals = nil
 	return p, nil
 }
 
@@ -215,9 +216,9 @@ func (p *Policy) compileAccess(before *Policy) error {
 	for direction := range byPort {
 		for port, indices := range byPort[direction] {
 			for int(port) >= len(p.doors[direction]) {
-				p.doors[direction] = append(p.doors[direction], door{})
+				p.doors[direction] = append(p.doors[direction], list{})
 			}
-			l := &p.doors[direction][port].list
+			l := &p.doors[direction][port]
 			own := make([]terms, len(indices))
 			l.rules = make([]rule, len(indices))
 			for n, i := range indices {
@@ -244,8 +245,8 @@ func (p *Policy) compileNumbers(before *Policy) error {
 	}
 	for _, doors := range p.doors {
 		for _, d := range doors {
-			for n := range d.list.rules {
-				d.list.rules[n].id = p.access[d.list.rules[n].index].id
+			for n := range d.rules {
+				d.rules[n].id = p.access[d.rules[n].index].id
 			}
 		}
 	}

@@ -46,8 +46,8 @@ func (p *Policy) Bytes() (n int) {
 	}
 	for _, doors := range p.doors {
 		for _, d := range doors {
-			if d.list.classifier != nil {
-				n += d.list.classifier.bytes()
+			if d.classifier != nil {
+				n += d.classifier.bytes()
 			}
 		}
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // hostShards is how many parts a table of hosts has, each under its own lock. A power of two.
-const hostShards = 64
+const hostShards = 16
 
 // hostTable holds a number for each of a bounded number of hosts.
 type hostTable struct {
@@ -21,17 +21,21 @@ type hostTable struct {
 
 type hostShard struct {
 	sync.Mutex
-	value map[packet.Addr]int64
-	swept conntrack.Tick // when it was last searched for what may go
-	_     [32]byte       // shards of different workers share no cache line
+	value map[packet.Addr]int64 // nil as long as nobody was put in
+	swept conntrack.Tick        // when it was last searched for what may go
+	_     [40]byte              // shards share no cache line
 }
 
 func newHostTable(most int) *hostTable {
-	t := &hostTable{seed: rand.Uint64(), perShard: max(1, most/hostShards)}
-	for i := range t.shards {
-		t.shards[i].value = map[packet.Addr]int64{}
+	return &hostTable{seed: rand.Uint64(), perShard: max(1, most/hostShards)}
+}
+
+// put sets a host's number in a locked shard.
+func (s *hostShard) put(a packet.Addr, v int64) {
+	if s.value == nil {
+		s.value = map[packet.Addr]int64{}
 	}
-	return t
+	s.value[a] = v
 }
 
 // scatter is a hash that nobody outside can foresee without the seed.
@@ -88,7 +92,7 @@ func (q *quota) acquire(source packet.Addr, limit int) bool {
 		q.crowded.Add(1)
 		return false
 	}
-	s.value[source] = n + 1
+	s.put(source, n+1)
 	return true
 }
 
@@ -102,7 +106,7 @@ func (q *quota) release(source packet.Addr) {
 	case n <= 1:
 		delete(s.value, source)
 	default:
-		s.value[source] = n - 1
+		s.put(source, n-1)
 	}
 }
 

@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 )
@@ -25,10 +26,12 @@ func (p *Policy) key(r *Rule, access bool) string {
 	if content == "" {
 		c := *r
 		c.Line, c.Rate = 0, nil
-		content = fmt.Sprintf("\x00%+v", c)
+		whole := fmt.Appendf(nil, "%+v", c)
 		if r.Rate != nil {
-			content += fmt.Sprintf("%+v", *r.Rate)
+			whole = fmt.Appendf(whole, "%+v", *r.Rate)
 		}
+		sum := sha256.Sum256(whole) // ten thousand rules' contents are megabytes
+		content = "\x00" + string(sum[:])
 	}
 	if access {
 		content = "access " + content
@@ -130,8 +133,8 @@ func (p *Policy) number(before *Policy) error {
 	return nil
 }
 
-// RuleOf finds the rule that a session names by Verdict.ID: its index in Config.Rules (with access, in Config.Access), or -1
-// when there is no such rule any more, and its name; false for a number that stands for none.
+// RuleOf finds the rule that a session names by Verdict.ID: its index in Config.Rules, or -1 when there is no such rule any
+// more, and its name; false for a number that nobody remembers. (Access rules have numbers as well; theirs is the index in Config.Access.)
 func (p *Policy) RuleOf(id uint16) (index int, name string, ok bool) {
 	i := p.known[id]
 	if i == nil {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"vrouterd/internal/packet"
 	"vrouterd/pkg/conntrack"
 )
 
@@ -214,5 +215,105 @@ func TestAnOldPolicyGoesOnBesideTheNew(t *testing.T) {
 		if (v.Rule == 0) != (i < 3) {
 			t.Errorf("session %d: %+v: both policies count the same sessions", i, v)
 		}
+	}
+}
+
+// incarnation is a rule of the model, for as long as every policy has it.
+type incarnation struct {
+	count RuleCount
+	open  map[packet.Addr]int
+}
+
+// Policies of rules that come, go and change places follow each other; sessions end under later ones than those that
+// let them in.
+func TestPoliciesFollowEachOtherLikeTheTwins(t *testing.T) {
+	type session struct {
+		id  uint16
+		of  *incarnation
+		key conntrack.Key
+	}
+	for seed := range uint64(30) {
+		d := seeded(9000 + seed)
+		var stock []Rule
+		for i := range 12 {
+			r := d.rule(0, 0, false)
+			r.Name, r.Rate, r.Over, r.From, r.To = fmt.Sprint("rule ", i), nil, false, "", ""
+			r.MaxHost = d.n(4)
+			stock = append(stock, r)
+		}
+		var p *Policy
+		living, now := map[string]*incarnation{}, conntrack.Tick(10)
+		var open []session
+		for epoch := range 25 {
+			var c Config
+			next := map[string]*incarnation{}
+			for _, i := range d.random.Perm(len(stock)) {
+				if d.one(4) {
+					continue
+				}
+				r := stock[i]
+				r.Line = epoch
+				c.Rules = append(c.Rules, r)
+				if next[r.Name] = living[r.Name]; next[r.Name] == nil {
+					next[r.Name] = &incarnation{open: map[packet.Addr]int{}}
+				}
+			}
+			living = next
+			p = mustCompile(t, c, p)
+			o := newOracle(c)
+			for i, r := range c.Rules {
+				o.cap[i], o.counts[spot("rule", i)] = living[r.Name].open, living[r.Name].count
+			}
+			for range 60 {
+				now++
+				k := d.packet()
+				got, want := p.Judge(now, &k), o.judge(now, &k, false)
+				if !sameVerdict(got, want) {
+					t.Fatalf("seed %d, policy %d: %+v: %s, the twin says %s", seed, epoch, k, text(got), text(want))
+				}
+				if got.Rule >= 0 && c.Rules[got.Rule].MaxHost > 0 {
+					open = append(open, session{got.ID, living[c.Rules[got.Rule].Name], k.Key})
+				}
+				if n := len(open); n > 0 && d.n(2) == 0 {
+					i := d.n(n)
+					p.Ended(open[i].id, &open[i].key)
+					open[i].of.open[open[i].key.Src]--
+					open[i] = open[n-1]
+					open = open[:n-1]
+				}
+			}
+			rules, _, _, _ := p.Counts()
+			for i, r := range c.Rules {
+				living[r.Name].count = o.counts[spot("rule", i)]
+				if rules[i].Packets != living[r.Name].count.Packets {
+					t.Fatalf("seed %d, policy %d: %s has counted %d, the twin %d", seed, epoch, r.Name, rules[i].Packets, living[r.Name].count.Packets)
+				}
+			}
+		}
+	}
+}
+
+func TestFormerRulesAreRememberedAsLongAsTheyMatter(t *testing.T) {
+	p := mustCompile(t, Config{Rules: []Rule{
+		ruleOf("counted", 80, func(r *Rule) { r.MaxHost = 5 }), ruleOf("plain", 81, nil),
+	}}, nil)
+	k := tcp(lan, wan, "10.0.0.1", "192.0.2.1", 80)
+	counted := p.Judge(1, &k)
+	k.Key.DstPort = 81
+	plain := p.Judge(1, &k)
+	// Between the first change and the second, packets may still be judged by the policy that had the rules.
+	for change := 1; change <= 6; change++ {
+		p = mustCompile(t, Config{}, p)
+		_, name, ok := p.RuleOf(plain.ID)
+		if want := change <= 2; ok != want || want && name != "plain" {
+			t.Errorf("after %d changes a rule that nobody counts by is known: %t %q", change, ok, name)
+		}
+		if index, name, ok := p.RuleOf(counted.ID); !ok || index != -1 || name != "counted" {
+			t.Errorf("after %d changes a rule with a session is known: %t %q", change, ok, name)
+		}
+	}
+	p.Ended(counted.ID, &k.Key)
+	if _, _, ok := mustCompile(t, Config{}, p).RuleOf(counted.ID); ok {
+		t.Error("a former rule outlives its last session")
 	}
 }

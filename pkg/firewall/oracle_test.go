@@ -120,10 +120,11 @@ func (o *oracle) matches(now conntrack.Tick, m *Match, k *Packet, state State) b
 	if m.DSCP != -1 && m.DSCP != int(k.DSCP) {
 		return false
 	}
-	if m.LengthMin != 0 && k.Length < m.LengthMin {
-		return false
+	length := k.Length
+	if k.Segment != 0 {
+		length = k.Segment
 	}
-	return m.LengthMax == 0 || k.Length <= m.LengthMax
+	return (m.LengthMin == 0 || length >= m.LengthMin) && (m.LengthMax == 0 || length <= m.LengthMax)
 }
 
 // within takes tokens for a packet out of a rule's bucket.
@@ -239,7 +240,7 @@ func (o *oracle) judge(now conntrack.Tick, k *Packet, dry bool) Verdict {
 	return v
 }
 
-func (o *oracle) access(now conntrack.Tick, k *Packet) Verdict {
+func (o *oracle) access(now conntrack.Tick, k *Packet, dry bool) Verdict {
 	v := Verdict{Rule: -1, Pair: -1}
 	for _, arrival := range []bool{true, false} {
 		for i := range o.config.Access {
@@ -247,7 +248,7 @@ func (o *oracle) access(now conntrack.Tick, k *Packet) Verdict {
 			if arrival && (r.In == 0 || r.In != k.In) || !arrival && (r.Out == 0 || r.Out != k.Out) {
 				continue
 			}
-			if !o.try(now, spot("access", i), -1-i, r, k, k.State, false) {
+			if !o.try(now, spot("access", i), -1-i, r, k, k.State, dry) {
 				continue
 			}
 			v.Action, v.Rule = r.Action, i

@@ -16,7 +16,7 @@ type Policy struct {
 	byDefault *counter
 	pairs     []*counter
 	access    []rule    // by index, for tables
-	doors     [2][]door // access rules by port: of arrival, of departure
+	doors     [2][]list // access rules by port: of arrival, of departure
 	sets      map[string]*set
 
 	identities map[string]*identity // of the rules, by what they go on by
@@ -41,10 +41,8 @@ type fallback struct {
 	count  *counter
 }
 
-// door is the access rules of one port, in one direction.
-type door struct{ list list }
-
-// Packet is what rules see: the addresses and ports that are known inside, un-translated, whichever way it goes.
+// Packet is what rules see: the addresses and ports that are known inside, whichever way it goes. Of an ICMP error it is the error itself,
+// protocol ICMP, not the packet that it quotes.
 type Packet struct {
 	Key      conntrack.Key // inside addresses: source un-translated, destination translated
 	In, Out  uint16        // ports; Router for the router itself
@@ -54,6 +52,7 @@ type Packet struct {
 	TCPFlags uint8
 	DSCP     uint8
 	Length   int // octets of IP; for a super-frame, all of them
+	Segment  int // octets of IP of each packet of a super-frame, which is what rules compare; 0: Length
 	Count    int // packets that it stands for; 0: 1
 }
 
@@ -65,6 +64,14 @@ type Verdict struct {
 	ID     uint16 // of the rule: a session keeps it, for it stays the same when other rules come and go; 0: no rule
 	Log    bool   // this one is to be logged (within the rate limit of logs)
 	Stable bool   // every packet with this key, in and out port gets the same action under this policy: it may be cached
+}
+
+// size is what rules compare with a length.
+func (k *Packet) size() int {
+	if k.Segment > 0 {
+		return k.Segment
+	}
+	return k.Length
 }
 
 func (p *Policy) zone(port uint16) int {
@@ -82,9 +89,10 @@ func (p *Policy) HasAccess(in, out uint16) bool {
 	return p.door(0, in) != nil || p.door(1, out) != nil
 }
 
+// door is the access rules of a port in one direction, or nil.
 func (p *Policy) door(direction int, port uint16) *list {
-	if doors := p.doors[direction]; int(port) < len(doors) && len(doors[port].list.rules) > 0 {
-		return &doors[port].list
+	if doors := p.doors[direction]; int(port) < len(doors) && len(doors[port].rules) > 0 {
+		return &doors[port]
 	}
 	return nil
 }

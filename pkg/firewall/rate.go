@@ -68,7 +68,7 @@ func (b *bucket) take(m meter, now conntrack.Tick, n int) bool {
 	}
 }
 
-// Hosts that a rule with a rate for each source remembers at a time. A source whose bucket is full again is forgotten when room is
+// maxRateHosts is how many hosts a rule with a rate for each source remembers at a time. A source whose bucket is full again is forgotten when room is
 // wanted. Those that find no room share one bucket, and are counted: a flood of invented sources can
 // neither fill memory nor get more than one source's rate.
 const maxRateHosts = 1 << 16
@@ -103,7 +103,7 @@ func (l *limiter) take(m meter, now conntrack.Tick, source packet.Addr, n int) b
 	}
 	spent, ok := m.take(now, spent, n)
 	if ok {
-		s.value[source] = spent
+		s.put(source, spent)
 	}
 	s.Unlock()
 	return ok
