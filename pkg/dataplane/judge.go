@@ -15,7 +15,7 @@ func (w *worker) rulesSee(p *work, state firewall.State) firewall.Packet {
 	k := firewall.Packet{
 		Key: parsed.Key, In: uint16(p.in), State: state,
 		ICMPType: parsed.ICMPType, ICMPCode: parsed.ICMPCode, TCPFlags: parsed.Flags,
-		DSCP: ip.TOS() >> 2, Length: len(ip), Count: parsed.Count,
+		DSCP: ip.TOS() >> 2, Length: len(ip), Segment: p.wireLen(), Count: parsed.Count,
 	}
 	if parsed.Class == conntrack.ClassError || parsed.Class == conntrack.ClassInvalid {
 		// Its own addresses, not those of the packet that it quotes; ports it has none, or they lie.
