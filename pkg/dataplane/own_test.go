@@ -69,6 +69,20 @@ func TestRouterTalksToItself(t *testing.T) {
 	b.sessionsAre(0)
 }
 
+func TestScansOfTheRouterTakeNoSessions(t *testing.T) {
+	b := newNATbed(t, natOptions{rules: masquerade()})
+	for port := uint16(1); port < 500; port++ {
+		b.arrive(portB, tcpPacket(ends{hostB, wan, port, port}, packet.TCPSyn, 1, 0, nil))
+		b.arrive(portB, udpPacket(ends{hostB, wan, port, port}, nil))
+	}
+	b.sessionsAre(0)
+	// The router serves and answers all the same.
+	b.d.Control().Output(tcpPacket(ends{wan, hostB, 7, 7}, packet.TCPSyn|packet.TCPAck, 1, 2, nil))
+	if got := endsOf(b.one(portB).ip); got != (ends{wan, hostB, 7, 7}) {
+		t.Errorf("answered as %+v", got)
+	}
+}
+
 func TestForgedOwnSourceOpensNoSession(t *testing.T) {
 	b := newNATbed(t, natOptions{rules: masquerade()})
 	b.refused(portB, udpPacket(ends{wan, wan, 1, 2}, nil), DropSourceMartian)

@@ -109,6 +109,16 @@ func TestErrorsWithoutASessionAreDropped(t *testing.T) { // RFC 5508 REQ-4, the 
 	b.refused(portB, lying, DropSessionICMPInner)
 }
 
+func TestRFC5508REQ3_ErrorWithAWrongChecksumIsDropped(t *testing.T) {
+	b := newNATbed(t, natOptions{rules: masquerade(), forwards: web()})
+	in := endsOf(b.cross(portB, tcpPacket(ends{hostB, wan, 3333, 80}, packet.TCPSyn, 1, 0, nil), portA))
+	answer := b.cross(portA, tcpPacket(in.back(), packet.TCPSyn|packet.TCPAck, 1, 2, nil), portB)
+	b.cross(portB, icmpError(peer, packet.ICMPUnreachable, packet.ICMPFragNeeded, 1000, answer), portA)
+	lying := icmpError(other, packet.ICMPUnreachable, packet.ICMPFragNeeded, 1000, tcpPacket(in, packet.TCPAck, 2, 2, numbered(20)))
+	lying.Payload()[5] ^= 1
+	b.refused(portA, lying, DropSessionICMPChecksum)
+}
+
 func TestErrorsNeitherRefreshNorEndASession(t *testing.T) { // RFC 5508 REQ-7, RFC 5382 REQ-8, RFC 4787 REQ-12
 	b := newNATbed(t, natOptions{rules: masquerade()})
 	e := ends{inner, hostB, 5000, 53}
