@@ -102,7 +102,7 @@ func (m *Mappings) toForward(p *Policy, now conntrack.Tick, in uint16, k *conntr
 		}
 		t := Target{Kind: ToForward, Rule: i, From: f.In, Rules: p.hairpin(in, f.In, k)}
 		t.Addr, t.Port = f.target(k.DstPort)
-		t.Mapped = m.holdForward(p, f, k, class, &t, take)
+		t.Mapped = m.holdForward(p, now, f, k, class, &t, take)
 		return t
 	}
 	return Target{Kind: Filtered, Rule: list[0], Rules: -1}
@@ -112,7 +112,7 @@ func (m *Mappings) toForward(p *Policy, now conntrack.Tick, in uint16, k *conntr
 // outside port as long as a session is over it, even when the forward goes meanwhile, and so that what the inside host
 // sends from there leaves by it. It reports false where the outside port still belongs to sessions of
 // another host, from before the forward.
-func (m *Mappings) holdForward(p *Policy, f *forward, k *conntrack.Key, class int, t *Target, take bool) bool {
+func (m *Mappings) holdForward(p *Policy, now conntrack.Tick, f *forward, k *conntrack.Key, class int, t *Target, take bool) bool {
 	sh, number := m.shard(t.Addr)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -141,24 +141,22 @@ func (m *Mappings) holdForward(p *Policy, f *forward, k *conntrack.Key, class in
 		outside: k.Dst, outsidePort: k.DstPort, protocol: k.Protocol, targets: 1, flags: atForward,
 	}
 	index := p.reach(f.In, k.Protocol, t.Addr, func(i int) bool { return p.rules[i].Type == Masquerade || p.rules[i].Type == SNAT })
-	if index >= 0 {
+	if index >= 0 && len(p.rules[index].Outside) > 0 {
 		r := &p.rules[index]
-		addr, port, is := p.forwardedAs(r, k.Protocol, t.Addr, t.Port, k.Dst)
+		paired, _ := m.pair(sh, r, now, t.Addr, class)
+		addr, port, is := p.forwardedAs(r, k.Protocol, t.Addr, t.Port, paired)
 		made.rule = r.id
-		if _, has := sh.inside[made.key()]; is && !has && r.has(k.Dst) && addr == k.Dst && port == k.DstPort && m.pairs(sh, r, t.Addr, k.Dst) {
-			made.flags |= isIndexed | inHostCount
+		if _, has := sh.inside[made.key()]; is && !has && addr == k.Dst && port == k.DstPort {
+			made.flags |= isIndexed
+			if paired == addr {
+				made.flags |= inHostCount
+			}
 		} else {
 			made.rule = forwardID
 		}
 	}
 	m.insert(sh, number, o, class, made)
 	return true
-}
-
-// pairs reports whether an inside host has, or may have, an outside address.
-func (m *Mappings) pairs(sh *shard, r *rule, inside, outside packet.Addr) bool {
-	h, has := sh.hosts[hostKey{r.id, inside}]
-	return len(r.Outside) == 1 || !has || h.outside == outside
 }
 
 // toMapping applies the mapping that has an outside port.

@@ -66,6 +66,29 @@ func TestForwardedHostSendsFromItsOutsidePort(t *testing.T) { // RFC 4787 REQ-1:
 	b.empty()
 }
 
+func TestForwardAtAnotherAddressOfThePoolIsUsedBothWays(t *testing.T) {
+	first, second := ip("203.0.113.1"), ip("203.0.113.2")
+	f := web()
+	f.Outside = []packet.Addr{second}
+	for _, inboundFirst := range []bool{false, true} {
+		pool := Rule{Out: wan, Type: Masquerade, Outside: []packet.Addr{first, second}}
+		b := newBed(t, []Rule{pool}, f)
+		paired := b.open(tcp(host1, 5000, server, 9))
+		var in session
+		if inboundFirst {
+			in, _ = b.enter(wan, tcp(server, 9, second, 80))
+		}
+		out := b.open(tcp(host1, 80, server, 9))
+		b.leaves(paired, first, 5000)
+		b.leaves(out, second, 80)
+		if !inboundFirst {
+			in, _ = b.enter(wan, tcp(server, 9, second, 80))
+		}
+		b.close(paired, in, out)
+		b.empty()
+	}
+}
+
 func TestPortWithTwoForwardsSendsFromAnyPort(t *testing.T) {
 	also := web()
 	also.PortMin, also.PortMax = 8080, 8080
