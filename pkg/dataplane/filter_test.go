@@ -326,6 +326,33 @@ func TestBroadcastsAreJudgedWithoutASession(t *testing.T) {
 	b.sessionsAre(0)
 }
 
+func TestOnlySessionsCountForARulesLimit(t *testing.T) {
+	few := rule("", "", 0, 0, firewall.Accept)
+	few.MaxHost = 2
+	b := newNATbed(t, natOptions{rules: masquerade(func(r *nat.Rule) { r.PortMin, r.PortMax = 5000, 5001 }), firewall: home(few, rule("", "", 0, 0, firewall.Drop))})
+	for range 4 { // broadcasts, packets that cannot leave, and those for which there is no port
+		b.arrive(portA, udpPacket(ends{inner, packet.Broadcast, 1, 2}, nil))
+		b.punt()
+		b.refused(portA, udpPacket(ends{inner, hostB, 1, 2}, nil, withTTL(1)), DropTTL)
+		b.punt()
+	}
+	first := b.cross(portA, udpPacket(ends{inner, hostB, 5000, 53}, nil), portB)
+	for range 4 { // and errors
+		b.cross(portB, icmpError(hostB, packet.ICMPUnreachable, packet.ICMPPortUnreachable, 0, first), portA)
+	}
+	b.cross(portA, udpPacket(ends{inner, hostB, 5001, 53}, nil), portB)
+	b.refused(portA, udpPacket(ends{inner, hostB, 5002, 53}, nil), DropFirewall)
+	for range 4 {
+		b.refused(portA, udpPacket(ends{other, hostB, 5002, 53}, nil), DropNATNoPorts)
+		b.punt()
+	}
+	b.clock += 301e9
+	b.sessions.Expire(conntrack.TickOf(b.clock), 10)
+	for port := uint16(5002); port < 5004; port++ {
+		b.cross(portA, udpPacket(ends{other, hostB, port, 53}, nil), portB)
+	}
+}
+
 func TestLoggedPacketsAreCopied(t *testing.T) {
 	log := rule("inside", "outside", packet.ProtoUDP, 53, firewall.Accept)
 	log.Log = true

@@ -77,6 +77,15 @@ func (w *worker) judge(p *work, rules *firewall.Policy, k *firewall.Packet) fire
 	return v
 }
 
+// judgeAlone is judge for a packet that will have no session: a rule that counts sessions is to forget it at once.
+func (w *worker) judgeAlone(p *work, rules *firewall.Policy, k *firewall.Packet) firewall.Verdict {
+	v := w.judge(p, rules, k)
+	if v.Action == firewall.Accept && v.ID != 0 && k.State != firewall.Invalid {
+		rules.Ended(v.ID, &k.Key)
+	}
+	return v
+}
+
 // admit decides whether a packet may open a session; false: it went no further.
 func (w *worker) admit(p *work, o *opening, k *firewall.Packet) (ok bool) {
 	st := w.flow.st
@@ -127,7 +136,7 @@ func (w *worker) admitLocal(p *work) bool {
 		return false
 	}
 	if rules := f.st.rules(); rules != nil {
-		if v := w.judge(p, rules, &k); v.Action != firewall.Accept {
+		if v := w.judgeAlone(p, rules, &k); v.Action != firewall.Accept {
 			w.refuse(p, v.Action, DropFirewall, DropFirewallReject)
 			return false
 		}

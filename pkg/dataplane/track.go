@@ -117,7 +117,12 @@ func (w *worker) track(p *work) {
 		dst = f.rewrite.Dst
 	}
 	w.tables = w.d.tables.Load()
-	w.dispatch(p, w.adjacency(fib.Value(number)), dst)
+	a := w.adjacency(fib.Value(number))
+	if a.Kind == Rewrite && !a.Watched {
+		w.ip4Rewrite(p, a)
+		return
+	}
+	w.dispatch(p, a, dst)
 }
 
 // readTick reads the time, once a batch.
