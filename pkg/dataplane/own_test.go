@@ -122,6 +122,29 @@ func TestSourceRouteIsFollowedBeforeTracking(t *testing.T) {
 	b.sessionsAre(1)
 }
 
+func TestCapturesShowPacketsAsTheyAreAtTheirStage(t *testing.T) {
+	tap := newTap(100, StageRx, StagePunt, StageDrop, StageTx)
+	b := newNATbed(t, natOptions{rules: masquerade(), firewall: home(), tables: withTaps(tap)})
+	e := ends{inner, hostB, 5000, 53}
+	seen := endsOf(b.cross(portA, udpPacket(e, nil), portB))
+	b.refused(portA, udpPacket(e, nil, withTTL(1)), DropTTL)
+	b.cross(portB, udpPacket(seen.back(), nil), portA)
+	for i, want := range []struct {
+		stage Stage
+		port  PortID
+		ends  ends
+	}{
+		{StageRx, portA, e}, {StageTx, portB, seen},
+		{StageRx, portA, e}, {StageDrop, portA, e},
+		{StageRx, portB, seen.back()}, {StageTx, portA, e.back()},
+	} {
+		r := <-tap.C
+		if got := endsOf(packet.IPv4(r.Frame[packet.EthernetLen:])); r.Stage != want.stage || r.Port != want.port || got != want.ends {
+			t.Errorf("record %d: %v at port %d, %+v", i, r.Stage, r.Port, got)
+		}
+	}
+}
+
 func TestHelpedSessionsGoThroughTheControlPlane(t *testing.T) {
 	b := newNATbed(t, natOptions{rules: masquerade(), helpFTP: true})
 	e := ends{inner, hostB, 40000, 21}

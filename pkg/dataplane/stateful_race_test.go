@@ -11,6 +11,7 @@ import (
 
 	"vrouterd/internal/packet"
 	"vrouterd/pkg/conntrack"
+	"vrouterd/pkg/firewall"
 )
 
 // Two workers carry flows of both directions through NAT while routes, tables and sessions change under them. What
@@ -173,5 +174,56 @@ func TestNumberThatIsUsedAgainIsNotFollowed(t *testing.T) {
 	}
 	if wrong.Load() > 0 {
 		t.Errorf("%d packets followed the number to another adjacency", wrong.Load())
+	}
+}
+
+// Two workers meet the first packets of the same flows: there is one session of each, both packets are counted in it, and
+// whoever was slower has given back what it took.
+func TestTwoWorkersOpenTheSameSessions(t *testing.T) {
+	few := rule("inside", "outside", 0, 0, firewall.Accept)
+	few.MaxHost = 600
+	b := newNATbed(t, natOptions{rules: masquerade(), forwards: web(), firewall: home(few)})
+	injectors := []Injector{{b.w}, {b.d.newWorker(3)}}
+	done := make(chan struct{}, 2)
+	const flows = 500
+	for _, i := range injectors {
+		go func() {
+			for n := range flows {
+				ip := udpPacket(ends{inner, hostB, uint16(2000 + n), 53}, nil)
+				i.Forward(&Punt{Reason: PuntRouterAlert, Port: portA, Packet: ip})
+				syn := tcpPacket(ends{hostB, wan, uint16(2000 + n), 80}, packet.TCPSyn, 1, 0, nil)
+				i.Forward(&Punt{Reason: PuntRouterAlert, Port: portB, Packet: syn})
+				pair := tcpPacket(ends{inner, wan, uint16(2000 + n), 80}, packet.TCPSyn, 1, 0, nil) // a hairpin
+				i.Forward(&Punt{Reason: PuntRouterAlert, Port: portA, Packet: pair})
+			}
+			done <- struct{}{}
+		}()
+	}
+	for range injectors {
+		<-done
+	}
+	b.sessionsAre(3 * flows)
+	reader := b.d.domain.Register()
+	now := conntrack.TickOf(b.clock)
+	for cursor, seen := uint64(0), 0; seen < 3*flows; {
+		page, next := b.sessions.Page(reader, now, conntrack.Filter{}, cursor, 1000)
+		for _, s := range page {
+			if s.Packets[conntrack.Original] != 2 {
+				t.Fatalf("%+v", s)
+			}
+		}
+		if seen, cursor = seen+len(page), next; next == 0 {
+			break
+		}
+	}
+	b.sessions.Flush(reader, now, conntrack.Filter{})
+	if n := b.mappings.Counts().Mappings; n != 0 {
+		t.Errorf("%d mappings without a session", n)
+	}
+	for n := range 600 { // as many as the rule lets a host have: none is counted that is over
+		b.arrive(portA, udpPacket(ends{inner, hostB, uint16(9000 + n), 53}, nil))
+		if _, ok := b.take(portB); !ok {
+			t.Fatalf("session %d: drops %v", n, b.drops())
+		}
 	}
 }
