@@ -271,6 +271,22 @@ func TestAnotherOutsidePortIsNoHairpin(t *testing.T) {
 	}
 }
 
+func TestPortWithRulesOfItsOwnMayBeInside(t *testing.T) { // RFC 4787 REQ-9
+	toLAN := Rule{Out: lan, Type: Masquerade, Source: nets("10.8.0.0/16"), Outside: []packet.Addr{gateway}}
+	r := home()
+	r.Filtering = AddressDependent
+	b := newBed(t, []Rule{r, toLAN}, web())
+	s, target := b.enter(lan, tcp(host2, 4000, public, 80))
+	if target.Rules != 0 || s.reply != tcp(host1, 80, public, 4000) {
+		t.Errorf("came to %+v, replies %v", target, s.reply)
+	}
+	two := b.open(udp(host1, 6000, server, 53))
+	b.expect(lan, udp(host2, 5000, public, 6000), Filtered, 0, 0)
+	b.expect(wan, udp(server, 5000, public, 6000), ToMapping, host1, 6000)
+	b.close(s, two)
+	b.empty()
+}
+
 func TestOneToOne(t *testing.T) { // RFC 5508 REQ-7: hairpins of ICMP queries under Basic NAT
 	mapped := ip("203.0.113.5")
 	one := Rule{Out: wan, Type: OneToOne, Inside: host1, Outside: []packet.Addr{mapped}}
