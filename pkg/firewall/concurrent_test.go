@@ -88,7 +88,7 @@ func TestPoliciesChangeUnderTraffic(t *testing.T) {
 				p := current.Load()
 				now := conntrack.Tick(10 + i/10)
 				k := d.packet()
-				if v := p.Judge(now, &k); v.ID != 0 {
+				if v := p.Judge(now, &k); v.ID != 0 && k.State != Invalid {
 					if _, _, known := p.RuleOf(v.ID); !known {
 						t.Errorf("a verdict names %d, which its policy does not know", v.ID)
 						return
@@ -147,7 +147,9 @@ func TestJudgingAllocatesNothing(t *testing.T) {
 	run := func() {
 		for i := range packets {
 			v := p.Judge(50, &packets[i])
-			p.Ended(v.ID, &packets[i].Key)
+			if packets[i].State != Invalid {
+				p.Ended(v.ID, &packets[i].Key)
+			}
 			p.Recheck(50, &packets[i])
 			p.Access(50, &packets[i])
 			p.HasAccess(packets[i].In, packets[i].Out)

@@ -10,8 +10,8 @@ import (
 	"vrouterd/pkg/conntrack"
 )
 
-// dice make configurations and packets, out of a fuzzer's bytes as long as there are any, then out of a seed. Values come from small worlds, so that rules and
-// packets meet.
+// dice make configurations and packets, out of a fuzzer's bytes as long as there are any, then out of a seed. Values come
+// from small worlds, so that rules and packets meet.
 type dice struct {
 	random *rand.Rand
 	data   []byte // first these

@@ -33,26 +33,26 @@
 //
 // # Rates, limits, logs
 //
-// A rate is a token bucket in one word (see meter); time comes in tenths of a second, and a bucket holds at least what one brings. A
-// super-frame counts as its packets; one that is larger than the bucket passes a full one, and leaves a debt.
-// Buckets of each source are bounded: 65536 for a rule. A source without a bucket that finds no room among those
-// that are not full again shares one with all others in its case, so that a flood of invented sources gets one
-// source's rate, while those who had a bucket keep it. Sources whose sessions a rule counts are bounded by about a million; one that finds no room has
-// used up its limit. Both are counted ([RuleCount.Crowded]). Of each rule and pair 10 packets a second are logged, and 20 at once;
-// the others are counted ([RuleCount.LogsSuppressed]).
+// A rate is a token bucket in one word (see meter); time comes in tenths of a second, and a bucket holds at least what one
+// brings. A super-frame counts as its packets; one that is larger than the bucket passes a full one, and leaves a debt. Buckets
+// of each source are bounded: 65536 for a rule. A source without a bucket that finds no room among those that are not full
+// again shares one with all others in its case, so that a flood of invented sources gets one source's rate, while those who had
+// a bucket keep it. Sources whose sessions a rule counts are bounded by about a million; one that finds no room has used up its
+// limit. Both are counted ([RuleCount.Crowded]). Of each rule and pair 10 packets a second are logged, and 20 at once; the
+// others are counted ([RuleCount.LogsSuppressed]).
 //
 // # What goes on
 //
-// Rules go on in the next policy by name, or, without one, by content: the counter, the bucket (unless the rate is another), the sessions of
-// each source and the number, [Verdict.ID]. A session keeps this number, not an index, so that it still names its rule,
-// and is taken off the right count, when rules have come and gone ([Policy.RuleOf], [Policy.Ended]). The number of a rule that has gone
-// is not given away while sessions are counted under it, and after that as late as possible.
+// Rules go on in the next policy by name, or, without one, by content: the counter, the bucket (unless the rate is another),
+// the sessions of each source and the number, [Verdict.ID]. A session keeps this number, not an index, so that it still names
+// its rule, and is taken off the right count, when rules have come and gone ([Policy.RuleOf], [Policy.Ended]). The number of a
+// rule that has gone is not given away while sessions are counted under it, and after that as late as possible.
 //
 // # Files
 //
-// config.go, words.go: what is configured, and its words; compile.go, compile_rule.go, identity.go: from configuration to policy; policy.go: the
-// doors; rule.go: one rule; classifier.go, classifier_build.go, ranges.go: bit vectors; rate.go, hosts.go: buckets and limits;
-// set.go, members.go: sets; counts.go, explain.go: for the operator.
+// config.go, words.go: what is configured, and its words; compile.go, compile_rule.go, identity.go: from configuration to
+// policy; policy.go: the doors; rule.go: one rule; classifier.go, classifier_build.go, ranges.go: bit vectors; rate.go,
+// hosts.go: buckets and limits; set.go, members.go: sets; counts.go, explain.go: for the operator.
 //
 // A linear evaluator in the tests reads the configuration as it is written, and is the oracle for all of this.
 package firewall

@@ -49,8 +49,8 @@ func (t *hostTable) shard(a packet.Addr) *hostShard {
 	return &t.shards[scatter(t.seed, a)%hostShards]
 }
 
-// room makes room for one more host in a locked shard, by forgetting those whose number is idle, and
-// reports whether there is any. It searches at most once a tick, so that a flood pays for its sweeps by the tenth of a second, not by the packet.
+// room makes room for one more host in a locked shard, by forgetting those whose number is idle, and reports whether there is
+// any. It searches at most once a tick, so that a flood pays for its sweeps by the tenth of a second, not by the packet.
 func (t *hostTable) room(s *hostShard, now conntrack.Tick, idle func(int64) bool) bool {
 	if len(s.value) < t.perShard {
 		return true

@@ -20,6 +20,9 @@ type identity struct {
 	spared  bool // retired for the second time
 }
 
+// countsSessions reports whether the rule has sessions to count: one that refuses makes none, and never reaches its limit.
+func (r *Rule) countsSessions() bool { return r.MaxHost > 0 && r.Action == Accept }
+
 // key is what a rule goes on by: the nth of several equal rules as the nth.
 func (p *Policy) key(r *Rule, access bool) string {
 	content := r.Name
@@ -49,7 +52,7 @@ func (p *Policy) identify(r *Rule, index int, access bool, before *Policy) *iden
 			i.count = old.count
 			// With a limit of sessions for each source that was not there before, earlier sessions are not counted: they
 			// keep the number under which nobody counts. So do those that were, where there is none any more.
-			if (old.quota != nil) == (r.MaxHost > 0) {
+			if (old.quota != nil) == r.countsSessions() {
 				i.id, i.quota = old.id, old.quota
 			}
 			if r.Rate != nil && old.limiter != nil && old.rate == *r.Rate {
@@ -60,7 +63,7 @@ func (p *Policy) identify(r *Rule, index int, access bool, before *Policy) *iden
 	if i.count == nil {
 		i.count = &counter{}
 	}
-	if r.MaxHost > 0 && i.quota == nil {
+	if r.countsSessions() && i.quota == nil {
 		i.quota = newQuota()
 	}
 	if r.Rate != nil && i.limiter == nil {

@@ -49,7 +49,7 @@ func against(t testing.TB, d *dice, c Config, packets int) {
 		if want := o.judge(now, &k, false); !sameVerdict(got, want) {
 			t.Fatalf("Judge of %+v at %d: %s, the twin says %s", k, now, text(got), text(want))
 		}
-		if got.Rule >= 0 && c.Rules[got.Rule].MaxHost > 0 {
+		if got.Rule >= 0 && c.Rules[got.Rule].MaxHost > 0 && got.Action == Accept && k.State != Invalid {
 			open = append(open, openSession{got.ID, got.Rule, k.Key})
 		}
 		if n := len(open); n > 0 && d.one(3) {

@@ -271,7 +271,7 @@ func TestPoliciesFollowEachOtherLikeTheTwins(t *testing.T) {
 				if !sameVerdict(got, want) {
 					t.Fatalf("seed %d, policy %d: %+v: %s, the twin says %s", seed, epoch, k, text(got), text(want))
 				}
-				if got.Rule >= 0 && c.Rules[got.Rule].MaxHost > 0 {
+				if got.Rule >= 0 && c.Rules[got.Rule].MaxHost > 0 && got.Action == Accept && k.State != Invalid {
 					open = append(open, session{got.ID, living[c.Rules[got.Rule].Name], k.Key})
 				}
 				if n := len(open); n > 0 && d.n(2) == 0 {
@@ -315,5 +315,22 @@ func TestFormerRulesAreRememberedAsLongAsTheyMatter(t *testing.T) {
 	p.Ended(counted.ID, &k.Key)
 	if _, _, ok := mustCompile(t, Config{}, p).RuleOf(counted.ID); ok {
 		t.Error("a former rule outlives its last session")
+	}
+}
+
+func TestOnlyWhatMakesASessionCountsForItsSource(t *testing.T) {
+	p := mustCompile(t, Config{Rules: []Rule{
+		ruleOf("refused", 80, func(r *Rule) { r.MaxHost, r.Action = 1, Drop }),
+		ruleOf("accepted", 81, func(r *Rule) { r.MaxHost = 1 }),
+	}}, nil)
+	for range 3 {
+		k := tcp(lan, wan, "10.0.0.1", "192.0.2.1", 80)
+		if v := p.Judge(1, &k); v.Rule != 0 {
+			t.Errorf("a rule that refuses has used its limit up: %s", text(v))
+		}
+		k.Key.DstPort, k.State = 81, Invalid
+		if v := p.Judge(1, &k); v.Rule != 1 {
+			t.Errorf("an invalid packet has used the limit up: %s", text(v))
+		}
 	}
 }

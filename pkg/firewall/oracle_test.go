@@ -163,13 +163,14 @@ func (o *oracle) try(now conntrack.Tick, place string, index int, r *Rule, k *Pa
 	if dry {
 		return r.Rate == nil || !r.Over
 	}
-	if r.MaxHost > 0 && o.cap[index][k.Key.Src] >= r.MaxHost {
+	counts := r.MaxHost > 0 && r.Action == Accept && state != Invalid
+	if counts && o.cap[index][k.Key.Src] >= r.MaxHost {
 		return false
 	}
 	if r.Rate != nil && o.within(now, place, r.Rate, k.Key.Src, max(k.Count, 1)) == r.Over {
 		return false
 	}
-	if r.MaxHost > 0 {
+	if counts {
 		if o.cap[index] == nil {
 			o.cap[index] = map[packet.Addr]int{}
 		}

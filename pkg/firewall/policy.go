@@ -133,11 +133,11 @@ func (p *Policy) Stateful() bool {
 }
 
 // Judge decides about the first packet of a session, and counts. A new packet that a forward or mapping let in is accepted
-// where no rule says otherwise, for State Forwarded, and so is a Related one; a Mapped one goes by the pair's policy like any other. Without a pair:
-// within one zone, to and from the router, and between ports without a zone: accept; else drop.
+// where no rule says otherwise, for State Forwarded, and so is a Related one; a Mapped one goes by the pair's policy like any
+// other. Without a pair: within one zone, to and from the router, and between ports without a zone: accept; else drop.
 //
-// A verdict by a rule with MaxHost has counted a session of the source: whoever makes none in the end, or has it made by
-// somebody else, calls [Policy.Ended] at once.
+// A rule with MaxHost that accepts a packet has counted a session of the source, unless the packet is Invalid: whoever makes none in the
+// end (a broadcast, no room, no port), or finds that somebody else has made it, calls [Policy.Ended] at once.
 func (p *Policy) Judge(now conntrack.Tick, k *Packet) Verdict {
 	cell := p.cell(k)
 	r, lasting := p.first(now, k, cell, false)

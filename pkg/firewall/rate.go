@@ -68,8 +68,8 @@ func (b *bucket) take(m meter, now conntrack.Tick, n int) bool {
 	}
 }
 
-// maxRateHosts is how many hosts a rule with a rate for each source remembers at a time. A source whose bucket is full again is forgotten when room is
-// wanted. Those that find no room share one bucket, and are counted: a flood of invented sources can
+// maxRateHosts is how many hosts a rule with a rate for each source remembers at a time. A source whose bucket is full again is
+// forgotten when room is wanted. Those that find no room share one bucket, and are counted: a flood of invented sources can
 // neither fill memory nor get more than one source's rate.
 const maxRateHosts = 1 << 16
 

@@ -91,11 +91,12 @@ func (r *rule) match(now conntrack.Tick, k *Packet, dry bool) (matched, lasting 
 	if dry {
 		return !(r.limiter != nil && r.over), lasting
 	}
-	if r.quota != nil && !r.quota.acquire(k.Key.Src, r.maxHost) {
+	counts := r.quota != nil && k.State != Invalid // what is invalid makes no session
+	if counts && !r.quota.acquire(k.Key.Src, r.maxHost) {
 		return false, lasting
 	}
 	if r.limiter != nil && r.limiter.take(r.meter, now, k.Key.Src, max(k.Count, 1)) == r.over {
-		if r.quota != nil {
+		if counts {
 			r.quota.release(k.Key.Src) // it was counted for a session that this rule does not let in
 		}
 		return false, lasting

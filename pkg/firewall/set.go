@@ -59,8 +59,8 @@ type Member struct {
 	Dynamic bool
 }
 
-// Members of a set, at most limit of them (0: all): those of the configuration in its order, then those that were added,
-// by address. Of a set that there is not: none.
+// Members of a set, at most limit of them (0: all; beyond it any may be missing): those of the configuration in its order, then
+// those that were added, by address. Of a set that there is not: none.
 func (p *Policy) Members(now conntrack.Tick, set string, limit int) []Member {
 	s := p.sets[set]
 	if s == nil {

@@ -108,7 +108,7 @@ func TestExplanationsNameTheFirstConditionThatFails(t *testing.T) {
 			ruleOf("", 80, func(r *Rule) { r.Match.LengthMax = 50 }),
 			ruleOf("", 80, func(r *Rule) { r.Rate, r.Over = &Rate{Packets: 5, Per: time.Second}, true }),
 			{Match: Match{ICMPType: 8, ICMPCode: -1, DSCP: -1}},
-			ruleOf("", 80, func(r *Rule) { r.Match.DestinationSet = "!bad"; r.MaxHost = 2; r.Action = RejectHost }),
+			ruleOf("", 80, func(r *Rule) { r.Match.DestinationSet = "!bad"; r.MaxHost = 2 }),
 			ruleOf("never reached", 80, nil),
 		},
 		Pairs: []Pair{{From: "inside", To: "outside", Action: Reject}},
@@ -131,7 +131,7 @@ func TestExplanationsNameTheFirstConditionThatFails(t *testing.T) {
 		"it has 60 octets, more than 50",
 		"it matches only beyond 5/s, which is taken as not exceeded",
 		"it is tcp, not icmp",
-		"tcp not_destination_set bad port 80 max_sessions 2 matches: reject_host, for a source with fewer than 2 sessions by this rule",
+		"tcp not_destination_set bad port 80 max_sessions 2 matches: accept, for a source with fewer than 2 sessions by this rule",
 	} {
 		switch {
 		case i >= len(steps):
@@ -140,7 +140,7 @@ func TestExplanationsNameTheFirstConditionThatFails(t *testing.T) {
 			t.Errorf("step %d: %+v, expected %q", i, steps[i], want)
 		}
 	}
-	if len(steps) != 16 || v.Rule != 15 || v.Action != RejectHost {
+	if len(steps) != 16 || v.Rule != 15 || v.Action != Accept {
 		t.Errorf("%d steps to %+v", len(steps), v)
 	}
 	for _, c := range []struct {

@@ -151,6 +151,32 @@ func TestRouterAndBlocksKeepClear(t *testing.T) {
 	}
 }
 
+func TestOtherRulesKeepClearOfBlocks(t *testing.T) {
+	r, other := carrier(), home()
+	r.Outside = other.Outside
+	r.PortMin, r.PortMax = 2048, 2111
+	b := newBed(t, []Rule{r, other})
+	b.open(udp(subscriber1, 3000, server, 53))
+	lines, _ := b.m.Blocks()
+	kept := b.open(tcp(host1, lines[0].PortMin+3, server, 53))
+	if _, port := kept.outsideOf(); lines[0].PortMin <= port && port <= lines[0].PortMax {
+		t.Errorf("%d is in the block %+v of a subscriber", port, lines[0])
+	}
+}
+
+func TestExhaustedPoolIsSearchedOnceASecond(t *testing.T) {
+	r := carrier()
+	r.Outside, r.PortMin, r.PortMax = []packet.Addr{public}, 2048, 2111
+	b := newBed(t, []Rule{r})
+	own := b.open(udp(public, 2050, server, 53)) // of the only block
+	b.refused(udp(subscriber1, 3000, server, 53), ReasonNoBlocks)
+	b.close(own)
+	b.now += 9
+	b.refused(udp(subscriber1, 3000, server, 53), ReasonNoBlocks)
+	b.now++
+	b.open(udp(subscriber1, 3000, server, 53))
+}
+
 func deterministic() Rule {
 	return Rule{
 		Out: wan, Type: Deterministic, Source: nets("100.64.0.0/30", "100.64.1.0/24"), BlockSize: 1024,

@@ -102,6 +102,17 @@ func TestExactRequestGetsASecondMapping(t *testing.T) {
 	b.empty()
 }
 
+func TestSecondMappingTakesNobodyOnOnceDeleted(t *testing.T) {
+	b := newBed(t, []Rule{home()})
+	b.add(Explicit{Protocol: protocolUDP, Inside: host1, InsidePort: 80, OutsidePort: 80, By: ByUPnP}, true)
+	b.add(Explicit{Protocol: protocolUDP, Inside: host1, InsidePort: 80, OutsidePort: 8080, By: ByUPnP}, true)
+	in, _ := b.enter(wan, udp(server, 1, public, 8080))
+	b.m.DeleteAt(b.now, protocolUDP, public, 8080)
+	b.expect(wan, udp(server, 2, public, 8080), Filtered, 0, 0)
+	b.close(in)
+	b.expect(wan, udp(server, 2, public, 8080), Unclaimed, 0, 0)
+}
+
 func TestRequestForAMappedPortMakesItExplicit(t *testing.T) { // RFC 6887 section 11.3
 	b := newBed(t, []Rule{home()})
 	b.open(udp(host2, 5000, server, 53))

@@ -9,9 +9,9 @@ import (
 
 // TCP, UDP and ICMP are the protocols that have ports, or identifiers that serve as such.
 const (
-	protocolICMP uint8 = 1
-	protocolTCP  uint8 = 6
-	protocolUDP  uint8 = 17
+	protocolICMP = packet.ProtoICMP
+	protocolTCP  = packet.ProtoTCP
+	protocolUDP  = packet.ProtoUDP
 )
 
 // numClasses is how many of them there are.

@@ -32,8 +32,9 @@ type Target struct {
 
 // Inbound finds whom a new packet means that arrived by port in (0: from the router itself).
 //
-// It is a hairpin when it did not arrive by a port that is outside of some rule. Then Target.Rules is what Outbound is to be
-// asked with, and mappings filter by the address that the source will be translated to.
+// It is a hairpin when it came from inside: by another port than that of the forward or mapping, and one that is not outside of any
+// rule itself (or else from a source that the rule names). Then Target.Rules is what Outbound is to be asked with, and mappings
+// filter by the address that the source will be translated to.
 //
 // With Target.Mapped it has taken a reference, so that the mapping stays until the session is made: until Outbound was asked,
 // [Mappings.ReleaseTarget] gives it back; from then on [Mappings.Release].
@@ -76,7 +77,7 @@ func (m *Mappings) inbound(p *Policy, now conntrack.Tick, in uint16, k *conntrac
 // hairpin is the rule by which the source of a packet for an outside address is translated; -1: it is none, or not translated. The
 // rule's destinations are compared with what the sender knows: the outside address.
 func (p *Policy) hairpin(in, from uint16, k *conntrack.Key) int {
-	if p.Outside(in) || !p.Outside(from) {
+	if !p.fromInside(in, from, k) {
 		return -1
 	}
 	index := p.Match(from, k.Protocol, k.Src, k.Dst)
@@ -93,6 +94,19 @@ func (p *Policy) hairpin(in, from uint16, k *conntrack.Key) int {
 	return index
 }
 
+// fromInside reports whether a packet for an address of port from came from inside. What arrives by another port with rules, that of
+// a second uplink say, did only if the rule that it would leave by says so.
+func (p *Policy) fromInside(in, from uint16, k *conntrack.Key) bool {
+	if in == from || !p.Outside(from) {
+		return false
+	}
+	if !p.Outside(in) {
+		return true
+	}
+	index := p.Match(from, k.Protocol, k.Src, k.Dst)
+	return index >= 0 && len(p.rules[index].Source) > 0
+}
+
 // toForward applies the first forward of a port that the sender may use.
 func (m *Mappings) toForward(p *Policy, now conntrack.Tick, in uint16, k *conntrack.Key, class int, list []int, take bool) Target {
 	for _, i := range list {
@@ -102,7 +116,7 @@ func (m *Mappings) toForward(p *Policy, now conntrack.Tick, in uint16, k *conntr
 		}
 		t := Target{Kind: ToForward, Rule: i, From: f.In, Rules: p.hairpin(in, f.In, k)}
 		t.Addr, t.Port = f.target(k.DstPort)
-		t.Mapped = m.holdForward(p, f, k, class, &t, take)
+		t.Mapped = m.holdForward(p, now, f, k, class, &t, take)
 		return t
 	}
 	return Target{Kind: Filtered, Rule: list[0], Rules: -1}
@@ -112,7 +126,7 @@ func (m *Mappings) toForward(p *Policy, now conntrack.Tick, in uint16, k *conntr
 // outside port as long as a session is over it, even when the forward goes meanwhile, and so that what the inside host
 // sends from there leaves by it. It reports false where the outside port still belongs to sessions of
 // another host, from before the forward.
-func (m *Mappings) holdForward(p *Policy, f *forward, k *conntrack.Key, class int, t *Target, take bool) bool {
+func (m *Mappings) holdForward(p *Policy, now conntrack.Tick, f *forward, k *conntrack.Key, class int, t *Target, take bool) bool {
 	sh, number := m.shard(t.Addr)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -141,12 +155,16 @@ func (m *Mappings) holdForward(p *Policy, f *forward, k *conntrack.Key, class in
 		outside: k.Dst, outsidePort: k.DstPort, protocol: k.Protocol, targets: 1, flags: atForward,
 	}
 	index := p.reach(f.In, k.Protocol, t.Addr, func(i int) bool { return p.rules[i].Type == Masquerade || p.rules[i].Type == SNAT })
-	if index >= 0 {
+	if index >= 0 && len(p.rules[index].Outside) > 0 {
 		r := &p.rules[index]
-		addr, port, is := p.forwardedAs(r, k.Protocol, t.Addr, t.Port, k.Dst)
+		paired, _ := m.pair(sh, r, now, t.Addr, class)
+		addr, port, is := p.forwardedAs(r, k.Protocol, t.Addr, t.Port, paired)
 		made.rule = r.id
-		if _, has := sh.inside[made.key()]; is && !has && r.has(k.Dst) && addr == k.Dst && port == k.DstPort && m.pairs(sh, r, t.Addr, k.Dst) {
-			made.flags |= isIndexed | inHostCount
+		if _, has := sh.inside[made.key()]; is && !has && addr == k.Dst && port == k.DstPort {
+			made.flags |= isIndexed
+			if paired == addr {
+				made.flags |= inHostCount
+			}
 		} else {
 			made.rule = forwardID
 		}
@@ -155,25 +173,18 @@ func (m *Mappings) holdForward(p *Policy, f *forward, k *conntrack.Key, class in
 	return true
 }
 
-// pairs reports whether an inside host has, or may have, an outside address.
-func (m *Mappings) pairs(sh *shard, r *rule, inside, outside packet.Addr) bool {
-	h, has := sh.hosts[hostKey{r.id, inside}]
-	return len(r.Outside) == 1 || !has || h.outside == outside
-}
-
 // toMapping applies the mapping that has an outside port.
 func (m *Mappings) toMapping(p *Policy, now conntrack.Tick, in uint16, k *conntrack.Key, class int, take bool) (Target, bool) {
-	hairpin := !p.Outside(in)
 	sender := k.Src
 	var asked uint64
-	if hairpin {
+	if !p.Outside(in) || p.many {
 		// The mapping is asked twice: whose is it, and then, with the address that its filtering will see.
-		rule, known := m.outsideRule(p, k, class)
-		if known {
+		if rule, known := m.outsideRule(p, k, class); known && p.fromInside(in, rule.Out, k) {
 			asked = rule.id
-			sender = m.translated(p, now, rule.Out, k)
+			sender = m.translated(p, now, in, rule.Out, k)
 		}
 	}
+	hairpin := asked != 0
 	sh, slot, e := m.lockAt(class, k.Protocol, k.Dst, k.DstPort)
 	if e == nil {
 		return Target{}, false
@@ -183,7 +194,7 @@ func (m *Mappings) toMapping(p *Policy, now conntrack.Tick, in uint16, k *conntr
 		return Target{Kind: Unclaimed, Rule: -1, Rules: -1}, true
 	}
 	index, known := p.byID[e.rule]
-	if !known || e.flags&(isRetired|isGone) != 0 || !p.rules[index].has(k.Dst) || hairpin && asked != e.rule {
+	if !known || e.flags&(isRetired|isGone) != 0 || !p.rules[index].has(k.Dst) || hairpin && asked != e.rule || !hairpin && p.fromInside(in, p.rules[index].Out, k) {
 		return Target{Kind: Filtered, Rule: -1, Rules: -1}, true
 	}
 	r := &p.rules[index]
@@ -228,8 +239,8 @@ func (m *Mappings) outsideRule(p *Policy, k *conntrack.Key, class int) (*rule, b
 }
 
 // translated is the address that the source of a hairpin will have.
-func (m *Mappings) translated(p *Policy, now conntrack.Tick, from uint16, k *conntrack.Key) packet.Addr {
-	index := p.hairpin(0, from, k)
+func (m *Mappings) translated(p *Policy, now conntrack.Tick, in, from uint16, k *conntrack.Key) packet.Addr {
+	index := p.hairpin(in, from, k)
 	if index < 0 || p.ownOutside(k.Src) {
 		return k.Src
 	}

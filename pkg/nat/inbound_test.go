@@ -66,6 +66,29 @@ func TestForwardedHostSendsFromItsOutsidePort(t *testing.T) { // RFC 4787 REQ-1:
 	b.empty()
 }
 
+func TestForwardAtAnotherAddressOfThePoolIsUsedBothWays(t *testing.T) {
+	first, second := ip("203.0.113.1"), ip("203.0.113.2")
+	f := web()
+	f.Outside = []packet.Addr{second}
+	for _, inboundFirst := range []bool{false, true} {
+		pool := Rule{Out: wan, Type: Masquerade, Outside: []packet.Addr{first, second}}
+		b := newBed(t, []Rule{pool}, f)
+		paired := b.open(tcp(host1, 5000, server, 9))
+		var in session
+		if inboundFirst {
+			in, _ = b.enter(wan, tcp(server, 9, second, 80))
+		}
+		out := b.open(tcp(host1, 80, server, 9))
+		b.leaves(paired, first, 5000)
+		b.leaves(out, second, 80)
+		if !inboundFirst {
+			in, _ = b.enter(wan, tcp(server, 9, second, 80))
+		}
+		b.close(paired, in, out)
+		b.empty()
+	}
+}
+
 func TestPortWithTwoForwardsSendsFromAnyPort(t *testing.T) {
 	also := web()
 	also.PortMin, also.PortMax = 8080, 8080
@@ -246,6 +269,22 @@ func TestAnotherOutsidePortIsNoHairpin(t *testing.T) {
 	if target := b.arrive(wan2, tcp(server, 4000, public, 80)); target.Kind != ToForward || target.Rules != -1 {
 		t.Errorf("came to %+v", target)
 	}
+}
+
+func TestPortWithRulesOfItsOwnMayBeInside(t *testing.T) { // RFC 4787 REQ-9
+	toLAN := Rule{Out: lan, Type: Masquerade, Source: nets("10.8.0.0/16"), Outside: []packet.Addr{gateway}}
+	r := home()
+	r.Filtering = AddressDependent
+	b := newBed(t, []Rule{r, toLAN}, web())
+	s, target := b.enter(lan, tcp(host2, 4000, public, 80))
+	if target.Rules != 0 || s.reply != tcp(host1, 80, public, 4000) {
+		t.Errorf("came to %+v, replies %v", target, s.reply)
+	}
+	two := b.open(udp(host1, 6000, server, 53))
+	b.expect(lan, udp(host2, 5000, public, 6000), Filtered, 0, 0)
+	b.expect(wan, udp(server, 5000, public, 6000), ToMapping, host1, 6000)
+	b.close(s, two)
+	b.empty()
 }
 
 func TestOneToOne(t *testing.T) { // RFC 5508 REQ-7: hairpins of ICMP queries under Basic NAT

@@ -72,11 +72,11 @@ func (m *Mappings) outbound(p *Policy, now conntrack.Tick, out uint16, hairpin i
 		}
 	}
 	if !exists {
-		made, reason := m.choose(p, now, sh, number, r, class, key, take)
+		made, fresh, reason := m.choose(p, now, sh, number, r, class, key, take)
 		if reason != ReasonNone || !take {
 			return Source{Changed: true, Addr: made.outside, Port: made.outsidePort, Rule: index, Mapped: true}, reason
 		}
-		slot = sh.inside[key]
+		slot = fresh
 	}
 	e := &sh.slots[slot]
 	if take {
@@ -149,22 +149,20 @@ func (o *outside) claimPort(class int, port uint16, take bool) bool {
 	return o.take(class, port)
 }
 
-// choose makes a mapping for an inside port that has none; without take it only says which.
-func (m *Mappings) choose(p *Policy, now conntrack.Tick, sh *shard, number uint32, r *rule, class int, key insideKey, take bool) (mapping, Reason) {
-	made := mapping{
+// choose makes a mapping for an inside port that has none; without take it only says which. It returns its slot.
+func (m *Mappings) choose(p *Policy, now conntrack.Tick, sh *shard, number uint32, r *rule, class int, key insideKey, take bool) (made mapping, slot uint32, reason Reason) {
+	made = mapping{
 		rule: r.id, out: r.Out, inside: key.addr, insidePort: key.port,
 		protocol: uint8(key.protocol), flags: isIndexed,
 	}
 	if m.live.Load() >= int64(m.config.Max) {
-		return made, ReasonMappings
+		return made, 0, ReasonMappings
 	}
-	reason := m.claim(p, now, sh, r, class, &made, take)
-	if reason != ReasonNone || !take {
-		return made, reason
+	if reason = m.claim(p, now, sh, r, class, &made, take); reason != ReasonNone || !take {
+		return made, 0, reason
 	}
 	sh.sequence++
-	m.insert(sh, number, m.outside.make(made.outside), class, made)
-	return made, ReasonNone
+	return made, m.insert(sh, number, m.outside.make(made.outside), class, made), ReasonNone
 }
 
 // claim chooses address and port by the rule's type.

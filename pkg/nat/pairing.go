@@ -180,12 +180,21 @@ func (m *Mappings) freed(sh *shard, r *mapping, b Block) {
 
 // forget takes a block that was freed off its subscriber, who goes with the last one.
 func (sh *shard) forget(r *mapping, first uint16) {
+	block := func(b held) bool { return b.outside == r.outside && b.first == first }
 	who := hostKey{r.rule, r.inside}
+	if s := sh.owners[who]; s == nil || !slices.ContainsFunc(s.blocks, block) {
+		// The subscriber's other mappings went on under another rule, and took the block along.
+		for key, s := range sh.owners {
+			if key.addr == r.inside && slices.ContainsFunc(s.blocks, block) {
+				who = key
+			}
+		}
+	}
 	s := sh.owners[who]
 	if s == nil {
 		return
 	}
-	s.blocks = slices.DeleteFunc(s.blocks, func(b held) bool { return b.outside == r.outside && b.first == first })
+	s.blocks = slices.DeleteFunc(s.blocks, block)
 	if len(s.blocks) == 0 {
 		delete(sh.owners, who)
 	}

@@ -58,6 +58,7 @@ type Forward struct {
 type Policy struct {
 	rules    []rule
 	forwards []forward
+	many     bool          // more than one port is outside of rules
 	ports    []*classifier // by number of the port of departure; nil: no rule
 	addrs    map[packet.Addr]*address
 	byID     map[uint64]int         // the first rule with an identity
@@ -78,6 +79,9 @@ func NewPolicy(rules []Rule, forwards []Forward, own []packet.Addr) *Policy {
 		}
 	}
 	p.ports = classify(p.rules)
+	for i := range p.rules {
+		p.many = p.many || p.rules[i].Out != p.rules[0].Out
+	}
 	for i := range p.rules {
 		p.claim(i)
 	}

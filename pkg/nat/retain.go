@@ -15,6 +15,9 @@ import (
 //		return !mappings.Stands(policy, s.Key(conntrack.Original), s.Key(conntrack.Reply))
 //	}})
 //
+// Call it when no worker uses the policy before any more; what one has made with it until then does not stand either, but is only
+// listed by the next Retain.
+//
 // A mapping whose port a forward has now to another host is only retired: its sessions go on, new
 // ones get another port.
 func (m *Mappings) Retain(p *Policy, now conntrack.Tick) (gone []Row) {
@@ -134,7 +137,7 @@ func (m *Mappings) Stands(p *Policy, original, reply conntrack.Key) bool {
 		if !m.standsFor(p, original.Protocol, original.Src, original.SrcPort, reply.Dst, reply.DstPort, nil) {
 			return false
 		}
-	} else if m.lost(original.Protocol, original.Src, original.SrcPort) {
+	} else if m.lost(p, original.Protocol, original.Src, original.SrcPort) {
 		return false // of the router itself, whose address went
 	}
 	if original.Dst != reply.Src || original.DstPort != reply.SrcPort {
@@ -144,7 +147,7 @@ func (m *Mappings) Stands(p *Policy, original, reply conntrack.Key) bool {
 }
 
 // lost reports whether a port is one of the router itself that it should not use any more.
-func (m *Mappings) lost(protocol uint8, a packet.Addr, port uint16) bool {
+func (m *Mappings) lost(p *Policy, protocol uint8, a packet.Addr, port uint16) bool {
 	class, ported := classOf(protocol)
 	if !ported {
 		return false
@@ -154,7 +157,7 @@ func (m *Mappings) lost(protocol uint8, a packet.Addr, port uint16) bool {
 		return false
 	}
 	defer sh.mu.Unlock()
-	return x.rule == ownID && x.inside == a && x.insidePort == port && x.flags&isGone != 0
+	return x.rule == ownID && x.inside == a && x.insidePort == port && (x.flags&isGone != 0 || !p.ownOutside(a))
 }
 
 // standsFor looks at one side of a session; sender is who came in, where that is the side.
@@ -166,7 +169,8 @@ func (m *Mappings) standsFor(p *Policy, protocol uint8, inside packet.Addr, insi
 		}
 		if sh, _, x := m.lockAt(class, protocol, outside, outsidePort); x != nil {
 			mine := x.inside == inside && x.insidePort == insidePort
-			gone := x.flags&isGone != 0 || sender != nil && x.flags&(atForward|isExplicit) == atForward
+			_, stands := p.holds(x) // a worker with the policy before may have made it behind Retain's back
+			gone := !stands || x.flags&isGone != 0 || sender != nil && x.flags&(atForward|isExplicit) == atForward
 			sh.mu.Unlock()
 			if mine {
 				return !gone

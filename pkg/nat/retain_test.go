@@ -52,7 +52,7 @@ func TestMappingsGoOnUnderARuleThatWasEdited(t *testing.T) {
 	b.empty()
 }
 
-func TestMappingsOnAnAddressThatWentAreGone(t *testing.T) { // PROTOCOLS: sessions on the old address are flushed at once
+func TestMappingsOnAnAddressThatWentAreGone(t *testing.T) { // sessions on the old address are flushed at once
 	b := newBed(t, []Rule{home()})
 	s := b.open(udp(host1, 5000, server, 53))
 	gre := b.open(conntrack.MakeKey(47, host1, 0, server, 0))
@@ -90,6 +90,24 @@ func TestMappingsOnAnAddressThatWentAreGone(t *testing.T) { // PROTOCOLS: sessio
 	if b.m.outside.get(public) != nil {
 		t.Error("the address that went is still kept")
 	}
+}
+
+func TestWorkerWithTheOldPolicyMakesNothingThatStands(t *testing.T) {
+	b := newBed(t, []Rule{home()})
+	old := b.p
+	moved := home()
+	moved.Outside = []packet.Addr{ip("83.215.152.96")}
+	b.policy([]Rule{moved})
+	k, own := udp(host1, 5000, server, 53), udp(public, 6000, server, 53)
+	s, _ := b.m.Outbound(old, b.now, wan, -1, &k)
+	o, _ := b.m.Outbound(old, b.now, wan, -1, &own)
+	b.stands(opened(k, s), false)
+	b.stands(opened(own, o), false)
+	if gone := b.policy([]Rule{moved}); len(gone) != 2 {
+		t.Errorf("gone: %+v", gone)
+	}
+	b.close(opened(k, s), opened(own, o))
+	b.empty()
 }
 
 func TestPoolThatGrowsKeepsEverything(t *testing.T) {
