@@ -2,6 +2,8 @@ package router
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"vrouterd/internal/config"
 	"vrouterd/internal/control/api"
@@ -30,6 +32,9 @@ func (w *walk) input() bool {
 	if reason, bad := dataplane.Martian(k.Src, k.Dst, w.r.config.Forwarding.ClassE); bad {
 		return w.end("dropped", reason, "input", 0, "%s", reason.Description())
 	}
+	if w.r.fwd.stateful != nil && slices.ContainsFunc(w.r.ownAddresses(), func(own netip.Prefix) bool { return own.Addr() == k.Src.Netip() }) {
+		return w.end("dropped", dataplane.DropSourceMartian, "input", 0, "%v is the router's own address: nobody else sends from it", k.Src)
+	}
 	if w.in.cfg.ReversePath != config.ReversePathOff && w.in.cfg.ReversePath != "" {
 		l := w.r.rib.Lookup(k.Src.Netip())
 		good := false
@@ -55,6 +60,9 @@ func (w *walk) track() bool {
 	}
 	now := w.r.sessionTick()
 	if info, dir, ok := s.sessions.Peek(s.reader, now, &w.parsed.Key); ok {
+		if dir == conntrack.Original && info.Flags&conntrack.FromOutside == 0 && info.In != uint16(w.in.id) && s.nat != nil && s.nat.Outside(uint16(w.in.id)) {
+			return w.end("dropped", dataplane.DropNATUnsolicited, "session", w.in.cfg.Pos.Line, "has the addresses and ports of a session that inside has opened, but comes from outside: it is forged")
+		}
 		w.session, w.dir = &info, dir
 		row := w.r.sessionRow(&info, w.r.portLabels())
 		w.out.Session, w.out.Exists = &row, true

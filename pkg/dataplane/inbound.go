@@ -32,6 +32,13 @@ func (w *worker) open(p *work) {
 		return
 	}
 
+	if !p.own && w.isOwn(p.ip().Src()) {
+		// As in ip4Local, and before anything remembers it: behind a forward, an inside host would take it for the
+		// router's, and NAT would give whoever is inside the router's own ports.
+		w.drop(p, DropSourceMartian)
+		return
+	}
+
 	o := opening{inside: f.parsed.Key, target: nat.Target{Rule: -1, Rules: -1}}
 	state := firewall.New
 	if st.NAT != nil {
@@ -64,10 +71,6 @@ func (w *worker) open(p *work) {
 	case out == 0 && p.own:
 		w.letGo(&o)
 		w.ip4Local(p) // from the router to itself
-		return
-	case out == 0 && w.isOwn(p.ip().Src()):
-		w.letGo(&o)
-		w.drop(p, DropSourceMartian) // as in ip4Local: before anything remembers it
 		return
 	case out != 0 && o.target.Kind == nat.Unclaimed:
 		w.unsolicited(p, DropNATUnsolicited) // sent on, it would only come back

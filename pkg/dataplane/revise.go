@@ -13,6 +13,10 @@ import (
 // that of its way? A session that no longer may be ends here, and its packet starts like any other.
 func (w *worker) revise(p *work, s *conntrack.Session, d conntrack.Direction) {
 	f := &w.flow
+	if why := w.forged(p, s, d); why != dropNone {
+		w.drop(p, why)
+		return
+	}
 	f.rewrite = s.Rewrite(d)
 	dst := p.ip().Dst()
 	if f.rewrite.Changed {
@@ -147,6 +151,19 @@ func (w *worker) stillTranslated(s *conntrack.Session, d conntrack.Direction, ou
 func insideKey(there, back conntrack.Key) conntrack.Key {
 	there.Dst, there.DstPort = back.Src, back.SrcPort
 	return there
+}
+
+// forged finds a packet that has the addresses and ports of a session and comes from where its sender cannot be: with an
+// address of the router's own, or from outside in the name of the inside host that opened the session.
+func (w *worker) forged(p *work, s *conntrack.Session, d conntrack.Direction) DropReason {
+	switch {
+	case p.own || !w.strays(p, s, d):
+	case w.isOwn(p.ip().Src()):
+		return DropSourceMartian
+	case d == conntrack.Original && s.Flags()&conntrack.FromOutside == 0 && w.flow.st.outside(uint16(p.in)):
+		return DropNATUnsolicited
+	}
+	return dropNone
 }
 
 // strays reports that a packet comes by another port than those of its direction before it.
