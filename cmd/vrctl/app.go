@@ -206,7 +206,7 @@ func (a *app) command() *cobra.Command {
 
 Nouns may be shortened to any unique beginning: "vrctl sh ro" is "vrctl show routes".
 Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 no daemon;
-4 a condition is false or did not come true in time.`,
+4 a condition is false or did not come true in time, or explain met another verdict.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

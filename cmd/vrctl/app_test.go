@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"vrouterd/internal/control"
+	"vrouterd/internal/control/api"
 	"vrouterd/internal/control/controltest"
 )
 
@@ -23,6 +24,11 @@ type stage struct {
 }
 
 func newStage(t *testing.T) *stage {
+	return newStageOf(t, func(f *controltest.Fake) api.Backend { return f })
+}
+
+// newStageOf is a stage whose daemon differs from the fake.
+func newStageOf(t *testing.T, other func(*controltest.Fake) api.Backend) *stage {
 	t.Helper()
 	dir := t.TempDir()
 	s := &stage{fake: controltest.New("r1"), out: &bytes.Buffer{}, err: &bytes.Buffer{}}
@@ -30,7 +36,7 @@ func newStage(t *testing.T) *stage {
 	if s.fake.Packets, fault = capturedPackets(); fault != nil {
 		t.Fatal(fault)
 	}
-	server, fault := control.NewServer(control.Options{Path: filepath.Join(dir, "r1.sock"), Backend: s.fake})
+	server, fault := control.NewServer(control.Options{Path: filepath.Join(dir, "r1.sock"), Backend: other(s.fake)})
 	if fault != nil {
 		t.Fatal(fault)
 	}

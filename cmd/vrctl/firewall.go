@@ -34,7 +34,10 @@ others. LINE is that of the configuration. With the name of a RULE: all about it
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.show(cmd, func(ctx context.Context, c *client.Client) (view, error) {
 				all, err := c.FirewallRules(ctx)
-				if err != nil || len(args) == 0 || len(all) == 0 {
+				if err == nil && len(all) == 0 && len(args) == 1 {
+					return view{}, errors.New(noFirewall)
+				}
+				if err != nil || len(args) == 0 {
 					return tableView(filled(all), firewallTable(all)), err
 				}
 				chosen := slices.DeleteFunc(slices.Clone(all), func(r api.FirewallRule) bool { return r.Name != args[0] })

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	noNAT      = "nothing is translated: a section `nat:` in the configuration starts it"
+	noNAT      = "nothing is translated: a section `nat:` or `forwards:` in the configuration starts it"
 	noSessions = "no sessions: packets are tracked where the configuration has a section `nat:`, `forwards:` or `firewall:`"
 )
 

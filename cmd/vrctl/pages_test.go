@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"vrouterd/internal/control/api"
+	"vrouterd/internal/control/controltest"
 )
 
 // on a screen of some width, what does a command print?
@@ -125,6 +126,59 @@ func TestAllOfAHundredThousandSessionsComeInTheirOrder(t *testing.T) {
 	for i, row := range all {
 		if !strings.Contains(lines[i+1], " "+row.Inside+" ") {
 			t.Fatalf("line %d is %q, not the session of %s", i+1, lines[i+1], row.Inside)
+		}
+	}
+}
+
+// faulty is a daemon that breaks down after the first page of sessions, or whose pages go round.
+type faulty struct {
+	api.Backend
+	round bool
+}
+
+func (f faulty) Sessions(q api.SessionQuery) (api.SessionPage, error) {
+	if q.Cursor != "" && !f.round {
+		return api.SessionPage{}, &api.Error{Code: api.Failed, Message: "the table is being rebuilt: try again"}
+	}
+	q.Cursor = ""
+	return f.Backend.Sessions(q)
+}
+
+func TestPagesThatBreakDownAreAnErrorAfterTheRowsThatCame(t *testing.T) {
+	for round, says := range map[bool]string{false: "vrctl: the table is being rebuilt: try again\n", true: "vrctl: the daemon's pages have no end: the next of one is itself\n"} {
+		s := newStageOf(t, func(f *controltest.Fake) api.Backend { return faulty{f, round} })
+		s.fake.Many = 30_000
+		if code := s.app.run(context.Background(), strings.Fields("show sessions --limit 0")); code != exitFailed || s.err.String() != says {
+			t.Errorf("exit code %d, %q, want %q", code, s.err, says)
+		}
+		if lines := strings.Count(s.out.String(), "\n"); lines < pageRows {
+			t.Errorf("%d lines: the first page is wanted", lines)
+		}
+	}
+}
+
+func TestVerdictsInWords(t *testing.T) {
+	for _, k := range []struct {
+		e    api.Explanation
+		want string
+	}{
+		{api.Explanation{Verdict: "forwarded", Out: "wan"}, "forwarded through wan"},
+		{api.Explanation{Verdict: "delivered"}, "delivered"},
+		{api.Explanation{Verdict: "dropped", Reason: "ttl_exceeded"}, "dropped (ttl_exceeded)"},
+		{api.Explanation{Verdict: "waits", Out: "lan"}, "waiting for its neighbor through lan"},
+	} {
+		if got := verdictWords(k.e); got != k.want {
+			t.Errorf("got %q, want %q", got, k.want)
+		}
+	}
+}
+
+func TestAnExplanationIsColoredByWhatIsDecided(t *testing.T) {
+	steps := []api.ExplainStep{{Stage: "input", Decision: "pass", Text: "Yes."}, {Stage: "filter", Decision: "drop", Text: "No."}}
+	got := explanation(screen{color: true}, api.Explanation{Verdict: "dropped", Steps: steps}, "")
+	for _, want := range []string{"\x1b[32mpass\x1b[0m", "\x1b[31mdrop\x1b[0m", "\x1b[31mdropped\x1b[0m"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q lacks %q", got, want)
 		}
 	}
 }

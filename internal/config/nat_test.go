@@ -130,7 +130,8 @@ func TestAHostBeyondTheSubnetsMayBeForwardedTo(t *testing.T) {
 	mustParse(t, without+"rip: {ports: {lan: }}\n")
 }
 
-func TestShortTimeoutsAreForLabs(t *testing.T) {
+// TestTimeoutsBelowTheRFCsAreForLabs: RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-2, RFC 7857 section 2.
+func TestTimeoutsBelowTheRFCsAreForLabs(t *testing.T) {
 	const short = "udp: 2s, icmp: 1s, tcp_established: 5s, tcp_transitory: 3s, tcp_reset: 1s"
 	if _, err := Parse("r1.yaml", []byte(home("sessions: {"+short+"}\n"))); err == nil || len(err.(Errors)) != 5 {
 		t.Errorf("got %v", err)

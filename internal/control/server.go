@@ -8,7 +8,7 @@
 //	peer.go       accept: who is calling, by the kernel's word (SO_PEERCRED)
 //	router.go     which endpoint; may this peer; one error shape for every refusal
 //	requests.go   the body and the query are read, bounded and checked
-//	reads.go      tables and lookups        (GET)
+//	reads.go      tables and lookups        (GET); those of RIP, NAT and the firewall have files of their own
 //	changes.go    changes of the router     (POST, PUT, DELETE)
 //	streams.go    events, ping, traceroute, capture: as long as the client listens
 //
@@ -27,7 +27,7 @@
 // daemon's own uid and members of the group (vrouterd) are operators and may do
 // everything. Others may read tables only where the configuration says
 // `control: {read_only: all}`; what can hold secrets (the configuration) or shows
-// other people's traffic (capture) is for operators always.
+// other people's traffic (capture, sessions, mappings, explain) is for operators always.
 package control
 
 import (

@@ -161,6 +161,12 @@ func (s *Stack) configure() error {
 	return nil
 }
 
+// Listens reports whether something in the router accepts TCP connections at an address and port.
+func (s *Stack) Listens(a packet.Addr, port uint16) bool {
+	id := stack.TransportEndpointID{LocalAddress: address(a.Netip()), LocalPort: port}
+	return s.net.FindTransportEndpoint(ipv4.ProtocolNumber, tcp.ProtocolNumber, id, nic) != nil
+}
+
 // SetAddresses replaces the router's own addresses, each with the length of its
 // network. Connections on addresses that stay are not touched.
 func (s *Stack) SetAddresses(prefixes []netip.Prefix) {

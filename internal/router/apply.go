@@ -120,6 +120,7 @@ func (r *Router) apply(c *config.Config, waiting bool) (err error) {
 			r.releaseAddresses(p, keep)
 		}
 	}
+	r.changeStateful(c) // before a port is opened: NAT and firewall are there before the first packet
 	for i := range c.Ports {
 		want := &c.Ports[i]
 		switch p := r.ports[want.Name]; {

@@ -35,6 +35,7 @@ type forwarding struct {
 	classE      bool
 	sourceRoute bool
 	taps        []*dataplane.Tap
+	stateful    *dataplane.Stateful // nil: neither NAT nor firewall
 
 	entries []adjacencyEntry // by number; 0 is "no route"
 	index   map[adjacencyKey]fib.Value
@@ -300,6 +301,7 @@ func (f *forwarding) publish() error {
 	if len(f.changes) > 0 {
 		err = f.dp.FIB().Apply(f.changes)
 		f.changes = f.changes[:0]
+		f.dp.Changed() // before numbers go to rest: sessions remember them
 	}
 	f.retire()
 	return err
@@ -344,6 +346,7 @@ func (f *forwarding) tables() *dataplane.Tables {
 		Adjacencies: make([]dataplane.Adjacency, len(f.entries)),
 		ClassE:      f.classE,
 		SourceRoute: f.sourceRoute,
+		Stateful:    f.stateful,
 	}
 	for v := range f.entries {
 		e := &f.entries[v]

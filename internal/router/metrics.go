@@ -1,6 +1,7 @@
 package router
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,6 +38,15 @@ var (
 	neighbors    = desc("neighbors", "Neighbours known.", "state")
 	ripRoutes    = desc("rip_routes", "Ways to prefixes in RIP's table.", "state")
 	ripNeighbors = desc("rip_neighbors", "Neighbours that RIP has heard.", "state")
+	natSessions  = desc("nat_sessions", "Live sessions that NAT translates.")
+	natMappings  = desc("nat_mappings", "Mappings of inside to outside addresses and ports.")
+	natExplicit  = desc("nat_explicit_mappings", "Mappings that hosts have asked for.")
+	natBlocks    = desc("nat_port_blocks", "Port blocks that subscribers have.")
+	sessionGauge = desc("sessions", "Live sessions.", "protocol")
+	sessionBytes = desc("session_table_bytes", "Memory of the session table, octets.")
+	sessionsMade = desc("sessions_created_total", "Sessions made.")
+	sessionsGone = desc("sessions_ended_total", "Sessions ended, by their time or otherwise.", "how")
+	ruleMatches  = desc("firewall_rule_packets_total", "Packets that a rule of the firewall has decided about.", "kind", "rule", "action")
 	startSeconds = desc("start_time_seconds", "When the router started, seconds since the epoch.")
 	readyGauge   = desc("ready", "1 while every enabled port is up.")
 )
@@ -95,12 +105,41 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for state, n := range heard {
 		gauge(ripNeighbors, float64(n), state)
 	}
+	c.collectStateful(gauge, counter)
 	s := c.r.Status()
 	gauge(routesGauge, float64(s.Routes))
 	gauge(fibRoutes, float64(s.FIBRoutes))
 	gauge(fibBytes, float64(s.FIBBytes))
 	gauge(startSeconds, float64(s.Started.UnixNano())/1e9)
 	gauge(readyGauge, truth(s.Ready))
+}
+
+// collectStateful sends what there is of sessions, NAT and the firewall. Rules are labels, flows never.
+func (c collector) collectStateful(gauge func(*prometheus.Desc, float64, ...string), counter func(*prometheus.Desc, uint64, ...string)) {
+	s := c.r.stateful
+	n := s.sessions.Counts()
+	for protocol, live := range n.ByProtocol {
+		gauge(sessionGauge, float64(live), protocolName(protocol))
+	}
+	counter(sessionsMade, n.Created)
+	counter(sessionsGone, n.Expired, "expired")
+	counter(sessionsGone, n.Removed, "removed")
+	gauge(sessionBytes, float64(s.sessions.Bytes()))
+	m := s.mappings.Counts()
+	gauge(natSessions, float64(n.Translated))
+	gauge(natMappings, float64(m.Mappings))
+	gauge(natExplicit, float64(m.Explicit))
+	gauge(natBlocks, float64(m.Blocks))
+	for i, rule := range c.r.FirewallRules() {
+		name := rule.Name
+		if name == "" {
+			name = rule.From + "-" + rule.To
+			if rule.Kind == "rule" || rule.Kind == "access" {
+				name = strconv.Itoa(i + 1)
+			}
+		}
+		counter(ruleMatches, rule.Packets, rule.Kind, name, rule.Action)
+	}
 }
 
 // Metrics is the router's state as Prometheus reads it.

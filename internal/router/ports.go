@@ -99,17 +99,27 @@ func (r *Router) portName(id uint32) string {
 // freeID is the lowest port number that is not taken.
 func (r *Router) freeID() dataplane.PortID {
 	for id := dataplane.PortID(1); ; id++ {
-		if r.byID[id] == nil {
+		if r.byID[id] == nil && !r.isReserved(id) {
 			return id
 		}
 	}
 }
 
+func (r *Router) isReserved(id dataplane.PortID) bool {
+	for _, taken := range r.reserved {
+		if taken == id {
+			return true
+		}
+	}
+	return false
+}
+
 // addPort takes a port into the router. dev is nil when its device cannot be had yet.
 func (r *Router) addPort(c *config.Port, dev Device, why error) {
-	p := &portState{cfg: *c, id: r.freeID(), tentative: map[packet.Addr]bool{}}
+	p := &portState{cfg: *c, id: r.numberOf(c.Name), tentative: map[packet.Addr]bool{}}
 	r.ports[c.Name] = p
 	r.byID[p.id] = p
+	delete(r.reserved, c.Name)
 	if dev == nil {
 		r.portMissing(p, why)
 		r.showPort(p)
@@ -288,6 +298,7 @@ func (r *Router) claimAddresses(p *portState) {
 	}
 	p.claimed, p.holds = want, true
 	r.stack.SetAddresses(r.ownAddresses())
+	r.outsideChanged()
 }
 
 // releaseAddresses gives up those that are not to be kept.

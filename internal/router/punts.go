@@ -39,6 +39,14 @@ func (r *Router) punted(p *dataplane.Punt) {
 		r.neighborActions(r.arp.Step(now, arp.Used{Port: arp.PortID(p.Egress), Addr: p.NextHop}))
 	case dataplane.PuntError, dataplane.PuntRedirect:
 		r.sendError(now, p)
+	case dataplane.PuntReset:
+		r.sendReset(now, p)
+	case dataplane.PuntLogged:
+		r.logged(p)
+	case dataplane.PuntHelper:
+		r.help(p)
+	case dataplane.PuntHeldSYN:
+		r.hold(now, p)
 	}
 }
 
@@ -52,7 +60,12 @@ func (r *Router) local(now time.Time, p *dataplane.Punt) {
 		}
 		ip = whole
 	}
-	if !r.ripReceive(now, p, ip) {
+	if r.unsolicited(ip) {
+		r.dp.CountDrop(dataplane.DropNATUnsolicited)
+		r.hold(now, p)
+		return
+	}
+	if !r.ripReceive(now, p, ip) && !r.portMapReceive(now, p, ip) {
 		r.stack.Deliver(ip)
 	}
 }
@@ -62,6 +75,10 @@ func (r *Router) local(now time.Time, p *dataplane.Punt) {
 func (r *Router) expireFragments(now time.Time) {
 	for _, first := range r.pieces.Expire(now) {
 		r.send.Return(&dataplane.Punt{Packet: first, Own: true}, dataplane.DropNoReassembly,
+			packet.ICMPTimeExceeded, packet.ICMPReassembly)
+	}
+	for _, first := range r.dp.ExpireFragments() { // in transit, for NAT and the filter
+		r.send.Return(&dataplane.Punt{Packet: first, Own: true}, dataplane.DropFragmentLost,
 			packet.ICMPTimeExceeded, packet.ICMPReassembly)
 	}
 }

@@ -154,21 +154,12 @@ func (r *Router) ripPortUp(p *portState, now time.Time) {
 // ripReceive takes a packet that was addressed to the router, its networks or a group;
 // false: it is not RIP's.
 func (r *Router) ripReceive(now time.Time, p *dataplane.Punt, ip packet.IPv4) bool {
-	if r.rip == nil || p.Own || ip.Protocol() != packet.ProtoUDP {
+	if r.rip == nil || p.Own {
 		return false
 	}
-	u := packet.UDP(ip.Payload())
-	if len(u) < packet.UDPLen || u.DstPort() != rip.UDPPort {
-		return false
-	}
-	if u.Length() < packet.UDPLen || u.Length() > len(u) {
-		r.dp.CountDrop(dataplane.DropLocalUDP)
-		return true
-	}
-	u = u[:u.Length()]
-	if u.Checksum() != 0 && packet.Fold(packet.Sum(u, packet.PseudoHeaderSum(ip.Src(), ip.Dst(), packet.ProtoUDP, len(u)))) != 0xffff {
-		r.dp.CountDrop(dataplane.DropLocalUDP)
-		return true
+	u, mine := r.datagram(ip, rip.UDPPort)
+	if u == nil {
+		return mine
 	}
 	r.ripStep(now, rip.Receive{
 		Port: rip.PortID(p.Port), Src: ip.Src(), SrcPort: u.SrcPort(), Dst: ip.Dst(), TTL: ip.TTL(), Payload: u.Payload(),
@@ -176,69 +167,12 @@ func (r *Router) ripReceive(now time.Time, p *dataplane.Punt, ip packet.IPv4) bo
 	return true
 }
 
-// ripSend puts a datagram on the wire. What goes to a group or to everyone names its
-// port; what goes to one router takes the way there, ARP and all.
+// ripSend puts a datagram on the wire, with the precedence of every routing protocol:
+// internetwork control (RFC 1812 section 4.2.3.2).
 func (r *Router) ripSend(s *rip.Send) {
-	p := r.byID[dataplane.PortID(s.Port)]
-	if p == nil {
-		return
+	if p := r.byID[dataplane.PortID(s.Port)]; p != nil {
+		r.sendDatagram(p, &datagram{src: s.Src, srcPort: s.SrcPort, dst: s.Dst, dstPort: s.DstPort, ttl: s.TTL, tos: 0xc0, payload: s.Payload})
 	}
-	n := packet.EthernetLen + packet.IPv4MinLen + packet.UDPLen + len(s.Payload)
-	frame := make([]byte, n)
-	ip := packet.IPv4(frame[packet.EthernetLen:])
-	ip[0] = 4<<4 | packet.IPv4MinLen/4
-	ip.SetTOS(0xc0) // internetwork control, as for every routing protocol (RFC 1812 section 4.2.3.2)
-	ip.SetTotalLen(len(ip))
-	ip.SetTTL(s.TTL)
-	ip.SetProtocol(packet.ProtoUDP)
-	ip.SetSrc(s.Src)
-	ip.SetDst(s.Dst)
-	u := packet.UDP(ip[packet.IPv4MinLen:])
-	u.SetSrcPort(s.SrcPort)
-	u.SetDstPort(s.DstPort)
-	u.SetLength(len(u))
-	copy(u.Payload(), s.Payload)
-	sum := ^packet.Fold(packet.Sum(u, packet.PseudoHeaderSum(s.Src, s.Dst, packet.ProtoUDP, len(u))))
-	if sum == 0 {
-		sum = 0xffff
-	}
-	u.SetChecksum(sum)
-	ip.UpdateHeaderChecksum()
-
-	to, group := groupMAC(s.Dst)
-	if !group && p.isBroadcast(s.Dst) {
-		to, group = packet.BroadcastMAC, true
-	}
-	switch {
-	case !group:
-		r.send.Output(ip)
-	case p.cfg.Kind == config.TUN:
-		r.send.SendFrame(p.id, ip)
-	default:
-		eth := packet.Ethernet(frame)
-		eth.SetDst(to)
-		eth.SetSrc(p.cfg.MAC)
-		eth.SetType(packet.EtherTypeIPv4)
-		r.send.SendFrame(p.id, frame)
-	}
-}
-
-// groupMAC is the link-layer address of a multicast group (RFC 1112 section 6.4).
-func groupMAC(a packet.Addr) (packet.MAC, bool) {
-	if a == packet.Broadcast {
-		return packet.BroadcastMAC, true
-	}
-	return packet.MAC{0x01, 0x00, 0x5e, byte(a>>16) & 0x7f, byte(a >> 8), byte(a)}, a.IsMulticast()
-}
-
-// isBroadcast reports the broadcast address of one of the port's networks.
-func (p *portState) isBroadcast(a packet.Addr) bool {
-	for _, prefix := range p.cfg.Address {
-		if mask := packet.Mask(prefix.Bits()); prefix.Bits() <= 30 && a == packet.AddrFrom(prefix.Addr())|^mask {
-			return true
-		}
-	}
-	return false
 }
 
 func (r *Router) ripRouteEvent(e *rip.RouteEvent) {

@@ -66,10 +66,17 @@ type Router struct {
 	stack  *hoststack.Stack
 	pieces *reassembly.Machine
 	limits *errorLimiter
-	ports  map[string]*portState
-	byID   map[dataplane.PortID]*portState
-	events *eventLog
-	later  []func() // what has to wait for the tables to be published
+
+	stateful    *stateful // sessions, NAT, firewall
+	portMapping portMapping
+
+	ports map[string]*portState
+	byID  map[dataplane.PortID]*portState
+	// reserved are the numbers of ports that are about to be added: NAT and firewall name
+	// them before the first packet can come in by them.
+	reserved map[string]dataplane.PortID
+	events   *eventLog
+	later    []func() // what has to wait for the tables to be published
 
 	config   *config.Config
 	text     string           // what config was read from
@@ -122,6 +129,7 @@ func New(opt Options) (*Router, error) {
 		limits:   newErrorLimiter(),
 		ports:    map[string]*portState{},
 		byID:     map[dataplane.PortID]*portState{},
+		reserved: map[string]dataplane.PortID{},
 		events:   newEventLog(),
 		config:   &config.Config{},
 		readOnly: func(string) error { return nil },
@@ -130,6 +138,7 @@ func New(opt Options) (*Router, error) {
 	for _, damaged := range past.Damaged() {
 		r.log.Warn("a kept revision cannot be read", "error", damaged)
 	}
+	r.stateful = r.newStateful(opt.Rand.Uint64())
 	r.rib = rib.New(rib.Options{PortName: r.portName})
 	r.arp = arp.New(arp.Config{}, opt.Rand)
 	out, err := dp.NewInjector()
@@ -209,6 +218,8 @@ func (r *Router) tick() {
 	r.neighborActions(r.arp.Step(now, arp.Tick{}))
 	r.ripStep(now, rip.Tick{})
 	r.expireFragments(now)
+	r.expireSessions(now)
+	r.announceDue(now)
 	r.retryPorts(now)
 	r.confirmDue(now)
 }
@@ -252,6 +263,8 @@ func (r *Router) arm() {
 	}
 	earlier(r.arp.Next())
 	earlier(r.pieces.Next())
+	earlier(r.nextExpiry(time.Now()))
+	earlier(r.portMapping.due)
 	if r.rip != nil {
 		earlier(r.rip.Next())
 	}

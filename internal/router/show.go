@@ -314,6 +314,7 @@ func (r *Router) Drops() (rows []api.Drop) {
 		for _, v := range reassembly.Verdicts() {
 			if v.Lost() {
 				rows = append(rows, api.Drop{Reason: "reassembly_" + v.String(), Description: v.Description(), Packets: r.pieces.Count(v)})
+				rows = append(rows, api.Drop{Reason: "transit_reassembly_" + v.String(), Description: v.Description() + " (in transit, for NAT and firewall)", Packets: r.dp.FragmentCount(v)})
 			}
 		}
 		rows = append(rows, r.ripDrops()...)

@@ -127,6 +127,9 @@ func (t *Table) make(now Tick, set *settings, n *New, p *Parsed) (number uint32,
 	}
 	s.word.Store(word | alive)
 	t.protocols[n.Original.Protocol].Add(1)
+	if n.Flags&(SourceTranslated|DestTranslated) != 0 {
+		t.translated.Add(1)
+	}
 	t.created.Add(1)
 	return number, s, ReasonNone
 }
@@ -202,6 +205,9 @@ func (t *Table) bury(now Tick, number uint32, s *Session, word uint32) {
 	t.unlockBoth(original, reply)
 	t.release(word, s.inside(word))
 	t.protocols[word>>protocolShift].Add(-1)
+	if Flags(word>>flagsShift)&(SourceTranslated|DestTranslated) != 0 {
+		t.translated.Add(-1)
+	}
 	if t.ended != nil {
 		t.ended(now, s)
 	}

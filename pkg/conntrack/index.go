@@ -112,19 +112,19 @@ func (t *Table) insert(sh *shard, h uint64, ref uint32) {
 	if (sh.live+1)*4 > len(array)*3 {
 		array = t.grow(sh)
 	}
-	put(array, h, ref)
+	atomic.StoreUint32(&array[vacant(array, h)], ref)
 	sh.live++
 }
 
-// put stores a reference in the first free place from its home on.
-func put(array []uint32, h uint64, ref uint32) {
+// vacant finds the first free place from a hash's home on.
+func vacant(array []uint32, h uint64) int {
 	i := home(h, len(array))
 	for array[i] != 0 {
 		if i++; i == len(array) {
 			i = 0
 		}
 	}
-	atomic.StoreUint32(&array[i], ref)
+	return i
 }
 
 // grow copies a shard's references into an array twice as long, so that arrays are between three eighths and three quarters full. The
@@ -134,7 +134,8 @@ func (t *Table) grow(sh *shard) []uint32 {
 	array := make([]uint32, 2*len(old))
 	for _, ref := range old {
 		if ref != 0 {
-			put(array, t.hashOf(t.entry(ref>>1&numberMask), Direction(ref&1)), ref)
+			// A plain store, as nobody sees the array yet: the processor reads many entries at once.
+			array[vacant(array, t.hashOf(t.entry(ref>>1&numberMask), Direction(ref&1)))] = ref
 		}
 	}
 	sh.array.Store(&array)
@@ -180,6 +181,9 @@ func distance(from, to, length int) int {
 
 // lockBoth locks the shards of two keys, in the order of the shards.
 func (t *Table) lockBoth(a, b uint64) {
+	// Both places are fetched from memory at once, rather than one after the other between the locks.
+	t.touch(a)
+	t.touch(b)
 	x, y := a>>(64-shardBits), b>>(64-shardBits)
 	if x > y {
 		x, y = y, x
@@ -188,6 +192,12 @@ func (t *Table) lockBoth(a, b uint64) {
 	if y != x {
 		t.shards[y].mu.Lock()
 	}
+}
+
+// touch reads where a hash's references stand.
+func (t *Table) touch(h uint64) {
+	array := *t.shardOf(h).array.Load()
+	atomic.LoadUint32(&array[home(h, len(array))])
 }
 
 // unlockBoth unlocks them.

@@ -26,7 +26,7 @@ func (t *Table) Bytes() int {
 func (t *Table) Counts() Counts {
 	c := Counts{
 		Created: t.created.Load(), Expired: t.expired.Load(), Removed: t.removed.Load(),
-		ByProtocol: map[uint8]int{}, HalfOpen: int(t.halfOpen.Load()),
+		ByProtocol: map[uint8]int{}, HalfOpen: int(t.halfOpen.Load()), Translated: int(t.translated.Load()),
 	}
 	for i := range t.refused {
 		c.Refused[i] = t.refused[i].Load()
@@ -45,6 +45,7 @@ type Counts struct {
 	Refused                   [NumReasons]uint64 // by Create and Update
 	ByProtocol                map[uint8]int      // sessions now
 	HalfOpen                  int
+	Translated                int // sessions now whose addresses or ports NAT changes
 }
 
 // Filter selects sessions to look at; zero fields match everything.

@@ -106,6 +106,7 @@ type Table struct {
 	created, expired, removed atomic.Uint64
 	refused                   [NumReasons]atomic.Uint64
 	protocols                 [256]atomic.Int32
+	translated                atomic.Int64
 }
 
 // Sizes for Bytes.

@@ -202,8 +202,11 @@ func (t *Table) synchronise(s *Session, w uint32, d Direction, p *Parsed, state 
 		return s.opening(w, p), true, ReasonNone
 	case do == sent2:
 		return setState(s.answering(w, p), SynSent2), true, ReasonNone
-	case do == again && d == Original:
-		return w | offered, false, ReasonNone
+	case do == again:
+		if d == Original && !s.near(Original, p.Seq) {
+			w |= offered
+		}
+		return w, false, ReasonNone
 	case do != recvd:
 		return w, false, ReasonNone
 	}
@@ -218,8 +221,8 @@ func (t *Table) synchronise(s *Session, w uint32, d Direction, p *Parsed, state 
 			return w, false, ReasonNone
 		}
 	default:
-		if d != Reply || w&offered == 0 {
-			return w, false, ReasonNone // one that was sent again
+		if d != Reply || w&offered == 0 || s.near(Original, p.Ack) {
+			return w, false, ReasonNone // one that was sent again, or comes late
 		}
 		w = s.takeOver(w, p)
 	}

@@ -108,6 +108,12 @@ func (s *Session) pickUp(w uint32, p *Parsed) uint32 {
 	return w&^phaseMask | uint32(tcpPhase(Established)) | known(Original) | known(Reply) | uint32(Liberal)<<flagsShift
 }
 
+// near reports whether a number is one that a side may have used a while ago, or may use soon. A SYN from there is taken for an old one
+// that comes late, not for a new connection.
+func (s *Session) near(d Direction, number uint32) bool {
+	return !before(s.limit[d], number) && !before(number, s.end[d]-max(s.window[d.Other()].octets(), oldestAck))
+}
+
 // takeOver starts anew with the SYN-ACK that answers a SYN amid a connection which the table thought alive: its host has forgotten
 // it, and has taken the port again. The scale of the SYN is taken to be what it was.
 func (s *Session) takeOver(w uint32, p *Parsed) uint32 {

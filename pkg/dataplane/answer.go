@@ -89,7 +89,7 @@ func TCPReset(p *Punt) []byte {
 
 // help hands a packet of a helped session to the control plane, un-translated, unless it comes from there.
 func (w *worker) help(p *work) bool {
-	if p.helped || !w.flow.st.HelpFTP {
+	if p.helped {
 		return false
 	}
 	w.punt(p, Punt{Reason: PuntHelper})
@@ -113,6 +113,25 @@ func (i Injector) ForwardHelped(punt *Punt) {
 	}
 	p.repeat, p.helped = true, true
 	w.ip4Forward(p)
+}
+
+// Opened reports whether inside has opened the connection of a held SYN (PuntHeldSYN) in the meantime: then it was
+// the first half of a simultaneous opening, and no error is sent (RFC 5382 REQ-4).
+func (i Injector) Opened(punt *Punt) bool {
+	w := i.w
+	w.begin()
+	defer w.end()
+	st := w.tables.Stateful
+	if st == nil {
+		return false
+	}
+	w.readTick()
+	conntrack.Parse(punt.Packet, &w.flow.parsed)
+	if w.flow.parsed.Class != conntrack.ClassOpens {
+		return false
+	}
+	s, _ := st.Sessions.Find(w.now, &w.flow.parsed.Key)
+	return s != nil
 }
 
 // sessionDrop is the drop reason that stands for a reason of package conntrack.

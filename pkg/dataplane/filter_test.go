@@ -119,11 +119,19 @@ func TestRFC5382REQ4_FilteredSYNIsHeld(t *testing.T) {
 	seen := b.connect(ends{inner, hostB, 40000, 80}, portA, portB)
 	syn := tcpPacket(ends{peer, seen.src, 99, seen.sport}, packet.TCPSyn, 1, 0, nil)
 	b.refused(portB, syn, DropNATFiltered)
-	if p := b.punt(); p.Reason != PuntHeldSYN || p.Drop != DropNATFiltered {
+	p := b.punt()
+	if p.Reason != PuntHeldSYN || p.Drop != DropNATFiltered || b.d.Control().Opened(&p) {
 		t.Errorf("punted for %v", p.Reason)
 	}
+	// Inside opens towards the same peer: it was one half of a simultaneous opening.
+	b.reroute("10.2.0.3/32", adjToB)
+	b.cross(portA, tcpPacket(ends{inner, peer, 40000, 99}, packet.TCPSyn, 1, 0, nil), portB)
+	if !b.d.Control().Opened(&p) {
+		t.Error("the session that inside has opened is not found")
+	}
+	b.cross(portB, syn, portA)
 	// What opens nothing is no business of a mapping: the router answers it as any host would.
-	b.arrive(portB, tcpPacket(ends{peer, seen.src, 99, seen.sport}, packet.TCPSyn|packet.TCPAck, 1, 0, nil))
+	b.arrive(portB, tcpPacket(ends{peer, seen.src, 98, seen.sport}, packet.TCPSyn|packet.TCPAck, 1, 0, nil))
 	if p := b.punt(); p.Reason != PuntLocal {
 		t.Errorf("punted for %v", p.Reason)
 	}

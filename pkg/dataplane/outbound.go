@@ -17,7 +17,7 @@ func (w *worker) create(p *work, a *Adjacency, o *opening) {
 		return
 	}
 	f.rewrite = s.Rewrite(conntrack.Original)
-	helped := s.Flags()&conntrack.Helped != 0
+	helped := f.st.HelpFTP && s.Flags()&conntrack.Helped != 0
 	if o.stable && !helped {
 		s.SetRoute(conntrack.Original, f.generation, uint16(p.in), uint32(o.number))
 	}

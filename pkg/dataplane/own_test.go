@@ -359,8 +359,14 @@ func BenchmarkPacket(b *testing.B) {
 			n.handle(tcpPacket(c, packet.TCPSyn, 100, 0, nil), portA)
 			n.handle(tcpPacket(ends{hostB, wan, 80, 40000}, packet.TCPSyn|packet.TCPAck, 900, 101, nil), portB)
 			b.ReportAllocs()
+			before := n.drops()[DropTxPortDown.String()]
+			i := uint64(0)
 			for b.Loop() {
 				n.handle(k.ip, portA)
+				i++
+			}
+			if got := n.drops()[DropTxPortDown.String()] - before; got != i {
+				b.Fatalf("%d of %d packets came to the device; drops: %v", got, i, n.drops())
 			}
 		})
 	}

@@ -49,7 +49,7 @@ func (w *worker) revise(p *work, s *conntrack.Session, d conntrack.Direction) {
 		w.misfit(p, s, reason)
 		return
 	}
-	helped := s.Flags()&conntrack.Helped != 0
+	helped := f.st.HelpFTP && s.Flags()&conntrack.Helped != 0
 	if stable && !helped { // those that are looked at packet by packet come by here each time
 		s.SetRoute(d, f.generation, uint16(p.in), uint32(v))
 	}
@@ -188,6 +188,11 @@ func (w *worker) stillAllowed(p *work, s *conntrack.Session, d conntrack.Directi
 		k.ICMPType = queryOf(f.parsed.ICMPType)
 		k.ICMPCode = 0
 	}
+	if rules.Recheck(w.now, &k).Action == firewall.Accept {
+		return true
+	}
+	// How long the packet was that opened the session nobody remembers: it gets the benefit of the doubt.
+	k.Length, k.DSCP = packet.IPv4MinLen, 0
 	return rules.Recheck(w.now, &k).Action == firewall.Accept
 }
 

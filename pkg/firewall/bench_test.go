@@ -86,3 +86,57 @@ func BenchmarkCompile(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkJudgeDense is the classifier's bad day: every rule leaves all fields open but one, so that no block is empty, and
+// no packet meets any of them.
+func BenchmarkJudgeDense(b *testing.B) {
+	for _, n := range []int{10, 1000, 10000} {
+		b.Run(fmt.Sprint(n, " rules"), func(b *testing.B) {
+			_, packets := manyRules(0)
+			for i := range packets {
+				packets[i].Key.SrcPort |= 1 << 15
+				packets[i].Key.DstPort |= 1 << 15
+			}
+			var c Config
+			for i := range n {
+				m := Any()
+				host := []netip.Prefix{netip.PrefixFrom(addr4(packet.Addr(i+1)<<10), 28)}
+				switch port := []PortRange{{uint16(i), uint16(i)}}; i % 4 {
+				case 0:
+					m.Source = host
+				case 1:
+					m.Destination = host
+				case 2:
+					m.SourcePorts = port
+				case 3:
+					m.DestPorts = port
+				}
+				c.Rules = append(c.Rules, Rule{Match: m})
+			}
+			p := mustCompile(b, c, nil)
+			i := 0
+			for b.Loop() {
+				p.Recheck(100, &packets[i%len(packets)])
+				i++
+			}
+		})
+	}
+}
+
+// BenchmarkAccess is what a packet pays whose verdict cannot be kept.
+func BenchmarkAccess(b *testing.B) {
+	c, packets := manyRules(1000)
+	var rules []Rule
+	for i, r := range c.Rules {
+		r.From, r.To, r.In = "", "", 1
+		r.Match.DSCP = i % 64
+		rules = append(rules, r)
+	}
+	p := mustCompile(b, Config{Access: rules}, nil)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		p.Access(100, &packets[i%len(packets)])
+		i++
+	}
+}

@@ -10,21 +10,18 @@ import (
 	"vrouterd/pkg/conntrack"
 )
 
-// dice make configurations and packets, out of a seed or out of a fuzzer's bytes. Values come from small worlds, so that rules and
+// dice make configurations and packets, out of a fuzzer's bytes as long as there are any, then out of a seed. Values come from small worlds, so that rules and
 // packets meet.
 type dice struct {
 	random *rand.Rand
-	data   []byte // first these; then, without random, zeros
+	data   []byte // first these
 }
 
 func seeded(seed uint64) *dice { return &dice{random: rand.New(rand.NewPCG(seed, 1))} }
 
 func (d *dice) n(n int) int {
-	switch {
-	case d.random != nil:
+	if len(d.data) == 0 {
 		return d.random.IntN(n)
-	case len(d.data) == 0:
-		return 0
 	}
 	v := int(d.data[0])
 	d.data = d.data[1:]
@@ -218,5 +215,8 @@ func (d *dice) perPacket(k *Packet) {
 	k.TCPFlags = uint8(d.n(256))
 	k.DSCP = [...]uint8{0, 46, 63, 10}[d.n(4)]
 	k.Length = 20 + d.n(1480)
-	k.Count = d.n(4)
+	k.Count, k.Segment = d.n(4), 0
+	if k.Count > 1 {
+		k.Segment = d.n(k.Length)
+	}
 }

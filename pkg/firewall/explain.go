@@ -204,10 +204,10 @@ func (m *Match) packetRefusal(k *Packet) string {
 		return fmt.Sprintf("its state is %s, not %s", k.State.word(), m.States)
 	case m.DSCP >= 0 && int(k.DSCP) != m.DSCP:
 		return fmt.Sprintf("the DSCP is %d, not %d", k.DSCP, m.DSCP)
-	case m.LengthMin > 0 && k.Length < m.LengthMin:
-		return fmt.Sprintf("it has %d octets, fewer than %d", k.Length, m.LengthMin)
-	case m.LengthMax > 0 && k.Length > m.LengthMax:
-		return fmt.Sprintf("it has %d octets, more than %d", k.Length, m.LengthMax)
+	case m.LengthMin > 0 && k.size() < m.LengthMin:
+		return fmt.Sprintf("it has %d octets, fewer than %d", k.size(), m.LengthMin)
+	case m.LengthMax > 0 && k.size() > m.LengthMax:
+		return fmt.Sprintf("it has %d octets, more than %d", k.size(), m.LengthMax)
 	}
 	return ""
 }

@@ -133,8 +133,8 @@ func (p *Policy) number(before *Policy) error {
 	return nil
 }
 
-// RuleOf finds the rule that a session names by Verdict.ID: its index in Config.Rules (with access, in Config.Access), or -1
-// when there is no such rule any more, and its name; false for a number that stands for none.
+// RuleOf finds the rule that a session names by Verdict.ID: its index in Config.Rules, or -1 when there is no such rule any
+// more, and its name; false for a number that nobody remembers. (Access rules have numbers as well; theirs is the index in Config.Access.)
 func (p *Policy) RuleOf(id uint16) (index int, name string, ok bool) {
 	i := p.known[id]
 	if i == nil {

@@ -292,3 +292,28 @@ func TestPoliciesFollowEachOtherLikeTheTwins(t *testing.T) {
 		}
 	}
 }
+
+func TestFormerRulesAreRememberedAsLongAsTheyMatter(t *testing.T) {
+	p := mustCompile(t, Config{Rules: []Rule{
+		ruleOf("counted", 80, func(r *Rule) { r.MaxHost = 5 }), ruleOf("plain", 81, nil),
+	}}, nil)
+	k := tcp(lan, wan, "10.0.0.1", "192.0.2.1", 80)
+	counted := p.Judge(1, &k)
+	k.Key.DstPort = 81
+	plain := p.Judge(1, &k)
+	// Between the first change and the second, packets may still be judged by the policy that had the rules.
+	for change := 1; change <= 6; change++ {
+		p = mustCompile(t, Config{}, p)
+		_, name, ok := p.RuleOf(plain.ID)
+		if want := change <= 2; ok != want || want && name != "plain" {
+			t.Errorf("after %d changes a rule that nobody counts by is known: %t %q", change, ok, name)
+		}
+		if index, name, ok := p.RuleOf(counted.ID); !ok || index != -1 || name != "counted" {
+			t.Errorf("after %d changes a rule with a session is known: %t %q", change, ok, name)
+		}
+	}
+	p.Ended(counted.ID, &k.Key)
+	if _, _, ok := mustCompile(t, Config{}, p).RuleOf(counted.ID); ok {
+		t.Error("a former rule outlives its last session")
+	}
+}

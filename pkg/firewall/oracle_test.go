@@ -120,10 +120,11 @@ func (o *oracle) matches(now conntrack.Tick, m *Match, k *Packet, state State) b
 	if m.DSCP != -1 && m.DSCP != int(k.DSCP) {
 		return false
 	}
-	if m.LengthMin != 0 && k.Length < m.LengthMin {
-		return false
+	length := k.Length
+	if k.Segment != 0 {
+		length = k.Segment
 	}
-	return m.LengthMax == 0 || k.Length <= m.LengthMax
+	return (m.LengthMin == 0 || length >= m.LengthMin) && (m.LengthMax == 0 || length <= m.LengthMax)
 }
 
 // within takes tokens for a packet out of a rule's bucket.

@@ -52,6 +52,7 @@ type Packet struct {
 	TCPFlags uint8
 	DSCP     uint8
 	Length   int // octets of IP; for a super-frame, all of them
+	Segment  int // octets of IP of each packet of a super-frame, which is what rules compare; 0: Length
 	Count    int // packets that it stands for; 0: 1
 }
 
@@ -63,6 +64,14 @@ type Verdict struct {
 	ID     uint16 // of the rule: a session keeps it, for it stays the same when other rules come and go; 0: no rule
 	Log    bool   // this one is to be logged (within the rate limit of logs)
 	Stable bool   // every packet with this key, in and out port gets the same action under this policy: it may be cached
+}
+
+// size is what rules compare with a length.
+func (k *Packet) size() int {
+	if k.Segment > 0 {
+		return k.Segment
+	}
+	return k.Length
 }
 
 func (p *Policy) zone(port uint16) int {

@@ -160,3 +160,35 @@ func TestLogsAreLimitedAndTheRestCounted(t *testing.T) {
 		}
 	}
 }
+
+func TestSourcesBeyondWhatALimitCanCountHaveUsedItUp(t *testing.T) {
+	q := &quota{hosts: newHostTable(4 * hostShards)}
+	held := 0
+	for a := range packet.Addr(1000) {
+		if q.acquire(a, 2) {
+			held++
+		}
+	}
+	if held != 4*hostShards || int(q.crowded.Load()) != 1000-held {
+		t.Fatalf("%d of 1000 sources are counted, %d were crowded out, expected %d", held, q.crowded.Load(), 4*hostShards)
+	}
+	for a := range packet.Addr(1000) {
+		if q.acquire(a, 2) { // those that are counted have a second session
+			held++
+			if q.acquire(a, 2) {
+				t.Fatalf("source %d has a third", a)
+			}
+		}
+	}
+	if held != 8*hostShards {
+		t.Errorf("%d sessions, expected two of each source", held)
+	}
+	for range 3 {
+		for a := range packet.Addr(1000) {
+			q.release(a)
+		}
+	}
+	if !q.empty() || !q.acquire(7, 1) {
+		t.Error("released, the sources are still counted")
+	}
+}

@@ -84,8 +84,8 @@ func (r *rule) match(now conntrack.Tick, k *Packet, dry bool) (matched, lasting 
 		r.icmpType >= 0 && k.ICMPType != uint8(r.icmpType) ||
 		r.icmpCode >= 0 && k.ICMPCode != uint8(r.icmpCode) ||
 		r.dscp >= 0 && k.DSCP != uint8(r.dscp) ||
-		r.lengthMin > 0 && k.Length < int(r.lengthMin) ||
-		r.lengthMax > 0 && k.Length > int(r.lengthMax) {
+		r.lengthMin > 0 && k.size() < int(r.lengthMin) ||
+		r.lengthMax > 0 && k.size() > int(r.lengthMax) {
 		return false, lasting
 	}
 	if dry {

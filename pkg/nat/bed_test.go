@@ -171,8 +171,8 @@ func (b *bed) empty() {
 	}
 	t := b.m.outside.table.Load()
 	for i := range t.slots {
-		if o := t.slots[i].Load(); o != nil && o.ports.Load() != 0 {
-			b.t.Errorf("%v still has %d ports taken", o.addr, o.ports.Load())
+		if o := t.slots[i].Load(); o != nil && !o.isEmpty() {
+			b.t.Errorf("%v still has ports taken", o.addr)
 		}
 	}
 }

@@ -9,25 +9,49 @@ import (
 	"vrouterd/pkg/conntrack"
 )
 
-// BenchmarkOutbound is a session of an inside port that has no mapping, made and given back.
-func BenchmarkOutbound(b *testing.B) {
-	for _, live := range []int{0, 50000} {
+// BenchmarkOutbound is a session of an inside port that has no mapping; BenchmarkRelease is its end. Among other hosts' mappings.
+func BenchmarkOutbound(b *testing.B) { newMappings(b, true) }
+
+func BenchmarkRelease(b *testing.B) { newMappings(b, false) }
+
+func newMappings(b *testing.B, outbound bool) {
+	const batch = 4096
+	for _, live := range []int{0, 10000, 50000} {
 		b.Run(fmt.Sprintf("mappings=%d", live), func(b *testing.B) {
-			pool := home()
-			pool.Type = SNAT
-			pool.Source = nil
-			m, p := NewMappings(Config{Seed: 1}), NewPolicy([]Rule{pool}, nil, nil)
+			r := home()
+			r.Source = nil
+			m, p := NewMappings(Config{Seed: 1}), NewPolicy([]Rule{r}, nil, nil)
 			for i := range live {
 				k := udp(host1+packet.Addr(i), 5000, server, 53)
 				m.Outbound(p, 1, wan, -1, &k)
 			}
+			var keys, replies [batch]conntrack.Key
+			for i := range keys {
+				keys[i] = udp(host1+packet.Addr(i&255), uint16(20000+i), server, 53)
+			}
 			b.ReportAllocs()
-			i := 0
-			for b.Loop() {
-				k := udp(host1+packet.Addr(i&255), uint16(20000+i&0xfff), server, 53)
-				s, _ := m.Outbound(p, 1, wan, -1, &k)
-				m.Release(1, k, conntrack.MakeKey(protocolUDP, server, 53, s.Addr, s.Port))
-				i++
+			b.ResetTimer()
+			b.StopTimer()
+			for done := 0; done < b.N; done += batch {
+				n := min(batch, b.N-done)
+				if outbound {
+					b.StartTimer()
+				}
+				for i := range n {
+					s, _ := m.Outbound(p, 1, wan, -1, &keys[i])
+					replies[i] = conntrack.MakeKey(protocolUDP, server, 53, s.Addr, s.Port)
+				}
+				if outbound {
+					b.StopTimer()
+				} else {
+					b.StartTimer()
+				}
+				for i := range n {
+					m.Release(1, keys[i], replies[i])
+				}
+				if !outbound {
+					b.StopTimer()
+				}
 			}
 		})
 	}

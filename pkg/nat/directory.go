@@ -90,7 +90,7 @@ func (d *directory) prune(keep func(packet.Addr) bool) {
 			continue
 		}
 		o.gone.Store(true)
-		if o.ports.Load() != 0 {
+		if !o.isEmpty() {
 			o.gone.Store(false)
 			continue
 		}

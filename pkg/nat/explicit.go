@@ -85,7 +85,7 @@ func (m *Mappings) add(p *Policy, now conntrack.Tick, out uint16, e Explicit, ex
 	if slot, found := sh.renewable(r, &e, exact); found {
 		return m.name(sh, number, slot, e), ReasonNone
 	}
-	if sh.perHost[e.Inside] >= m.config.MaxPerHost {
+	if int64(sh.perHost[e.Inside]) >= m.perHost.Load() {
 		return e, ReasonHostLimit
 	}
 	key := insideKey{r.id, e.Inside, e.InsidePort, uint16(e.Protocol)}
@@ -252,6 +252,9 @@ func (m *Mappings) unname(sh *shard, slot uint32) {
 	m.named.Add(-1)
 	delete(sh.texts, slot)
 	x.flags &^= isExplicit
+	if x.flags&isIndexed == 0 {
+		x.flags |= isRetired // it was the second one of its inside port
+	}
 	x.by, x.remote, x.expires, x.after = ByTraffic, 0, 0, 0
 }
 

@@ -18,6 +18,7 @@ type Config struct {
 // Mappings is the mutable side of NAT. Its methods may be called from any goroutine.
 type Mappings struct {
 	config  Config
+	perHost atomic.Int64 // Config.MaxPerHost, as it is now
 	live    atomic.Int64 // mappings now
 	named   atomic.Int64 // of them explicit ones
 	refused [NumReasons]atomic.Uint64
@@ -130,6 +131,7 @@ func NewMappings(c Config) *Mappings {
 		c.MaxPerHost = 128
 	}
 	m := &Mappings{config: c, outside: newDirectory()}
+	m.Limit(c.MaxPerHost)
 	for i := range m.shards {
 		m.shards[i] = shard{
 			inside:   map[insideKey]uint32{},
@@ -144,6 +146,9 @@ func NewMappings(c Config) *Mappings {
 	}
 	return m
 }
+
+// Limit changes how many explicit mappings one inside address may have; those that there are stay.
+func (m *Mappings) Limit(perHost int) { m.perHost.Store(int64(perHost)) }
 
 // shard of an inside address.
 func (m *Mappings) shard(inside packet.Addr) (*shard, uint32) {

@@ -55,10 +55,8 @@ func (m *Mappings) pair(sh *shard, r *rule, now conntrack.Tick, inside packet.Ad
 
 // taken is how many ports of a protocol are taken.
 func (o *outside) taken(class int) (n int64) {
-	for i := range o.pages[class] {
-		if p := o.pages[class][i].Load(); p != nil {
-			n += int64(p.taken.Load())
-		}
+	for kind := range o.ports[class] {
+		n += int64(o.ports[class][kind].Load())
 	}
 	return n
 }

@@ -19,20 +19,54 @@ const pagePorts = 512
 
 // page is a part of the ports of one protocol at one outside address. It is made when its first port is taken.
 type page struct {
-	taken    atomic.Int32
+	taken    [2]atomic.Int32 // even ones, odd ones
 	used     [pagePorts / 64]atomic.Uint64
 	mappings [pagePorts]atomic.Uint32 // reference of the mapping that has a port; 0: none (yet)
+}
+
+// full reports whether none of these ports is free.
+func (p *page) full(parity uint64) bool {
+	return (parity&evenPorts == 0 || p.taken[0].Load() >= pagePorts/2) && (parity&^evenPorts == 0 || p.taken[1].Load() >= pagePorts/2)
 }
 
 // outside is an outside address: who has which of its ports. Ports are taken by compare-and-swap, so that
 // workers that open sessions for different inside hosts do not wait for each other.
 type outside struct {
 	addr  packet.Addr
-	ports atomic.Int64 // taken, of all protocols; and claims under way
-	gone  atomic.Bool  // out of the directory: nothing is to be taken any more
+	ports [numClasses][numKinds]atomic.Int32 // taken, and claims under way
+	gone  atomic.Bool                        // out of the directory: nothing is to be taken any more
 	pages [numClasses][65536 / pagePorts]atomic.Pointer[page]
 	once  sync.Once
 	table atomic.Pointer[blockTable]
+}
+
+// Kinds of ports that are counted apart.
+const (
+	evenKind = iota // from 1024 on
+	oddKind
+	lowKind // below 1024
+	numKinds
+
+	ofParity = (65536 - 1024) / 2 // ports of evenKind, of oddKind
+)
+
+func kindOf(port uint16) int {
+	if port < 1024 {
+		return lowKind
+	}
+	return int(port % 2)
+}
+
+// isEmpty reports whether no port is taken.
+func (o *outside) isEmpty() bool {
+	for class := range o.ports {
+		for kind := range o.ports[class] {
+			if o.ports[class][kind].Load() != 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // page of a port, made where it is missing.
@@ -70,14 +104,15 @@ func (o *outside) isFree(class int, port uint16) bool {
 
 // take takes one port, and reports whether it was free. The caller says by [outside.assign] who has it.
 func (o *outside) take(class int, port uint16) bool {
-	o.ports.Add(1)
+	count := &o.ports[class][kindOf(port)]
+	count.Add(1)
 	p := o.page(class, port)
 	bit := uint64(1) << (port % 64)
 	if o.gone.Load() || p.used[port%pagePorts/64].Or(bit)&bit != 0 {
-		o.ports.Add(-1)
+		count.Add(-1)
 		return false
 	}
-	p.taken.Add(1)
+	p.taken[port%2].Add(1)
 	return true
 }
 
@@ -91,8 +126,8 @@ func (o *outside) release(class int, port uint16) {
 	p := o.page(class, port)
 	p.mappings[port%pagePorts].Store(0)
 	p.used[port%pagePorts/64].And(^(uint64(1) << (port % 64)))
-	p.taken.Add(-1)
-	o.ports.Add(-1)
+	p.taken[port%2].Add(-1)
+	o.ports[class][kindOf(port)].Add(-1)
 }
 
 // search says which ports may be chosen.
@@ -111,7 +146,7 @@ const (
 )
 
 // find looks for a free port of the parity of like, or for any where that parity has none left: a scan of the bitmap, word by
-// word, from a random one on; full pages are passed at once. With take the port is taken.
+// word, from a random one on; pages without any are passed at once. With take the port is taken.
 func (o *outside) find(s search, like uint16, take bool) (port uint16, found bool) {
 	if s.class == classICMP {
 		return o.scan(s, anyPorts, take) // identifiers have no parity
@@ -120,7 +155,10 @@ func (o *outside) find(s search, like uint16, take bool) (port uint16, found boo
 	if like%2 == 1 {
 		parity = ^evenPorts
 	}
-	if port, found = o.scan(s, parity, take); !found {
+	if s.lo < 1024 || o.ports[s.class][like%2].Load() < ofParity {
+		port, found = o.scan(s, parity, take)
+	}
+	if !found {
 		port, found = o.scan(s, ^parity, take)
 	}
 	return port, found
@@ -144,7 +182,7 @@ func (o *outside) scan(s search, parity uint64, take bool) (uint16, bool) {
 			word -= n
 		}
 		if word%perPage == 0 && word+perPage-1 <= last && i+perPage <= n {
-			if p := o.pages[s.class][word/perPage].Load(); p != nil && p.taken.Load() >= pagePorts {
+			if p := o.pages[s.class][word/perPage].Load(); p != nil && p.full(parity) {
 				i += perPage - 1
 				continue
 			}

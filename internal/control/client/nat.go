@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"net/http"
 	"net/url"
@@ -60,6 +61,9 @@ func parts[T any](q api.SessionQuery, page func(api.SessionQuery) (Part[T], stri
 	return func(yield func(Part[T], error) bool) {
 		for {
 			p, next, err := page(q)
+			if err == nil && next != "" && next == q.Cursor {
+				err = errors.New("the daemon's pages have no end: the next of one is itself")
+			}
 			if !yield(p, err) || err != nil || next == "" {
 				return
 			}
