@@ -104,7 +104,7 @@ show_home() {
     cat "$state/r1.yaml"
     say "ping and traceroute find their way back"
     show ip netns exec "$lab-h10" ping -n -c 2 -i 0.2 198.51.100.1
-    see "198.51.100.1" ip netns exec "$lab-h10" traceroute -n -q 1 198.51.100.1
+    see "198.51.100.1" ip netns exec "$lab-h10" traceroute -n -q 1 -N 1 198.51.100.1
     say "What would become of a page request of the laptop, before there is one"
     see "83.215.152.95" "${r1[@]}" explain --in lan --src 192.168.1.10 --dst 198.51.100.1 --proto tcp --sport 40000 --dport 80 --expect forwarded
     say "Everybody inside fetches a page: the server sees one and the same address"
@@ -139,7 +139,7 @@ home_checks() {
     say "Checked"
     sessions=$("$bin/vrctl" -n "$lab-r1" --json show nat sessions)
     for n in "${home_hosts[@]}"; do
-        inside=$(jq -r --arg a "192.168.1.$n:" '[.[] | select(.inside | startswith($a)) | .outside] | unique | join(" ")' <<<"$sessions")
+        inside=$(jq -r --arg a "192.168.1.$n:" '[.[] | select(.inside | startswith($a)) | select(.protocol == "tcp") | .outside] | unique | join(" ")' <<<"$sessions")
         [ -n "$inside" ] || fail "there is no session of 192.168.1.$n: $sessions"
         jq -e --arg a "192.168.1.$n:" 'all(.[]; (.inside | startswith($a) | not) or (.outside | startswith("83.215.152.95")))' <<<"$sessions" >/dev/null ||
             fail "a session of 192.168.1.$n has another outside address: $inside"
@@ -232,7 +232,7 @@ show_cgnat() {
     say "Every home fetches a page; inside, all three hosts have one and the same address"
     for n in 1 2 3; do fetch "h$n" 198.51.100.1 "server: you are 203.0.113."; done
     say "Through both routers, and back through both"
-    see "100.64.0.1" ip netns exec "$lab-h1" traceroute -n -q 1 198.51.100.1
+    see "100.64.0.1" ip netns exec "$lab-h1" traceroute -n -q 1 -N 1 198.51.100.1
     show ip netns exec "$lab-h1" ping -n -c 2 -i 0.2 198.51.100.1
     say "The same session at the home's router and at the carrier's"
     see 192.168.1.2 "$bin/vrctl" -n "$lab-r1" show nat sessions
