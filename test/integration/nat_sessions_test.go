@@ -38,6 +38,7 @@ func newCrowd(t *testing.T, more string) (*lab, *router) {
 	out.ip("route", "add", "blackhole", "198.18.0.0/15")
 	out.sysctl("net/ipv4/ip_forward", "1")
 	l.hosts["p2"].ping(server1)
+	r.ctl("nat", "flush")
 	return l, r
 }
 

@@ -116,7 +116,7 @@ func (p probe) bytes() []byte {
 		l4 = make([]byte, 8)
 		l4[5] = 8
 	case unix.IPPROTO_ICMP:
-		l4 = make([]byte, 8)
+		l4 = make([]byte, 20) // a timestamp request is as long as that
 		l4[0] = p.icmpType
 		binary.BigEndian.PutUint16(l4[4:], p.dport)
 		binary.BigEndian.PutUint16(l4[2:], packet.Checksum(l4))
