@@ -119,6 +119,10 @@ func (r *Router) errorSource(p *dataplane.Punt) (packet.Addr, bool) {
 			}
 		}
 	}
+	if p.Drop == dataplane.DropFragmentLost { // nobody remembers which port the first fragment came in by
+		a := r.sourceFor(quoted.Src().Netip())
+		return packet.AddrFrom(a), a.IsValid()
+	}
 	return r.sourceTowards(p.Port, quoted.Src())
 }
 

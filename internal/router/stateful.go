@@ -58,7 +58,12 @@ func (r *Router) sessionEnded(now conntrack.Tick, one *conntrack.Session) {
 	}
 	if rule, _ := one.Rules(); rule != 0 {
 		if t := r.dp.Tables().Stateful; t != nil && t.Firewall != nil {
-			t.Firewall.Ended(rule, &original)
+			inside := original // as the rule has seen it: with the destination behind NAT
+			inside.Dst = reply.Src
+			if inside.Protocol != packet.ProtoICMP {
+				inside.DstPort = reply.SrcPort
+			}
+			t.Firewall.Ended(rule, &inside)
 		}
 	}
 }
@@ -104,8 +109,11 @@ func (r *Router) changeStateful(c *config.Config) {
 	if s.nat != nil || s.firewall != nil {
 		r.fwd.stateful = &dataplane.Stateful{
 			Sessions: s.sessions, Mappings: s.mappings, NAT: s.nat, Firewall: s.firewall,
-			HelpFTP: slices.Contains(c.Sessions.Helpers, "ftp"), Loose: c.Sessions.Loose,
+			HelpFTP: s.nat != nil && slices.Contains(c.Sessions.Helpers, "ftp"), Loose: c.Sessions.Loose,
 		}
+	}
+	if s.nat == nil && s.firewall != nil && !s.firewall.Stateful() {
+		r.fwd.stateful.Sessions = nil // access rules need none, and a flood shall not fill a table for nothing
 	}
 	r.fwd.dirty = true
 	r.later = append(r.later, r.endForbidden)
@@ -136,6 +144,7 @@ func (r *Router) endForbidden() {
 		s.mappings.Retain(nat.NewPolicy(nil, nil, nil), now)
 		return
 	}
+	r.dp.Domain().Synchronize() // a worker in the middle of a batch may still make what the old policy allows
 	s.mappings.Retain(s.nat, now)
 	ended := s.sessions.Flush(s.reader, now, conntrack.Filter{Test: func(one *conntrack.Session) bool {
 		return !s.mappings.Stands(s.nat, one.Key(conntrack.Original), one.Key(conntrack.Reply))

@@ -62,8 +62,8 @@ func (r *Router) ruleOf(p *dataplane.Punt) (name string, line int) {
 
 // sendReset answers a TCP segment that a rule rejects.
 func (r *Router) sendReset(now time.Time, p *dataplane.Punt) {
-	if r.limits.allow(now, packet.IPv4(p.Packet).Src()) {
-		r.send.Output(dataplane.TCPReset(p))
+	if reset := dataplane.TCPReset(p); reset != nil && r.limits.allow(now, packet.IPv4(p.Packet).Src()) {
+		r.send.Output(reset)
 	}
 }
 
@@ -94,13 +94,11 @@ func (r *Router) hold(now time.Time, p *dataplane.Punt) {
 // releaseSYNs answers those whose time is over with port unreachable, unless an inside host has opened the
 // same connection meanwhile.
 func (r *Router) releaseSYNs(now time.Time) {
-	s := r.stateful
-	for len(s.held.waiting) > 0 && !s.held.waiting[0].due.After(now) {
-		p := s.held.waiting[0].punt
-		s.held.waiting = s.held.waiting[1:]
-		var parsed conntrack.Parsed
-		conntrack.Parse(packet.IPv4(p.Packet), &parsed)
-		if _, _, known := s.sessions.Peek(s.reader, r.sessionTick(), &parsed.Key); !known {
+	held := &r.stateful.held
+	for len(held.waiting) > 0 && !held.waiting[0].due.After(now) {
+		p := held.waiting[0].punt
+		held.waiting = held.waiting[1:]
+		if !r.send.Opened(&p) {
 			r.send.Return(&p, dataplane.DropNATUnsolicited, packet.ICMPUnreachable, packet.ICMPPortUnreachable)
 		}
 	}
