@@ -91,9 +91,11 @@ func (r *Router) changeStateful(c *config.Config) {
 	s := r.stateful
 	s.sessions.Configure(sessionsConfig(&c.Sessions))
 	s.outside = r.allOutside(c)
+	before := s.nat
 	s.nat = nil
 	if len(c.NAT) > 0 || len(c.Forwards) > 0 {
 		s.nat = r.natPolicy(c)
+		s.nat.Continue(before)
 	}
 	was := s.firewall
 	s.firewall = nil

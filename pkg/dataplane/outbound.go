@@ -45,6 +45,9 @@ func (w *worker) tryCreate(p *work, o *opening) (*conntrack.Session, bool) {
 		n := w.session(p, o, &source)
 		s, reason := st.Sessions.Create(w.now, &n, &f.parsed)
 		if reason == conntrack.ReasonNone && !n.Existed {
+			if st.NAT != nil {
+				st.NAT.Made(n.NATRule)
+			}
 			return s, true
 		}
 		if n.Flags&conntrack.Mapped != 0 {
