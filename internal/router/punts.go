@@ -61,8 +61,7 @@ func (r *Router) local(now time.Time, p *dataplane.Punt) {
 		ip = whole
 	}
 	if r.unsolicited(ip) {
-		r.dp.CountDrop(dataplane.DropNATUnsolicited)
-		r.hold(now, p)
+		r.holdLocal(now, p, ip)
 		return
 	}
 	if !r.ripReceive(now, p, ip) && !r.portMapReceive(now, p, ip) {

@@ -44,6 +44,7 @@ func (r *Router) newStateful(seed uint64) *stateful {
 	s := &stateful{
 		reader: r.dp.Domain().Register(), pages: r.dp.Domain().Register(),
 		paging: make(chan struct{}, 1), notices: map[string]bool{},
+		held: heldSYNs{hold: synHold},
 	}
 	s.mappings = nat.NewMappings(nat.Config{Seed: seed})
 	s.sessions = conntrack.NewTable(sessionsConfig(&config.Sessions{}), seed, r.dp.Domain(), r.sessionEnded)
