@@ -158,8 +158,15 @@ func (m mapper) add(e nat.Explicit, lifetime time.Duration, exact bool) (nat.Exp
 func (m mapper) Unmap(_ time.Time, protocol uint8, client netip.AddrPort) {
 	s := m.r.stateful
 	inside, port := packet.AddrFrom(client.Addr()), client.Port()
-	if s.mappings.Delete(m.r.sessionTick(), protocol, inside, port) {
-		m.r.mappingEvent("mapping_removed", &nat.Explicit{Protocol: protocol, Inside: inside, InsidePort: port}, "removed")
+	now := m.r.sessionTick()
+	ended := s.mappings.ExplicitOf(protocol, inside, port)
+	s.mappings.Delete(now, protocol, inside, port)
+	for i := range ended {
+		e := &ended[i]
+		m.r.mappingEvent("mapping_removed", e, "removed")
+		s.sessions.Flush(s.reader, now, conntrack.Filter{Address: inside, Port: port, Protocol: protocol, Test: func(one *conntrack.Session) bool {
+			there, back := one.Key(conntrack.Original), one.Key(conntrack.Reply)
+			return there.Dst == e.Outside && there.DstPort == e.OutsidePort && back.Src == inside && back.SrcPort == port
+		}})
 	}
-	m.r.later = append(m.r.later, m.r.endForbidden)
 }
