@@ -116,7 +116,7 @@ func (t *natTables) sessionKeys() {
 		return field(name, doc, duration(leastTimeout, maxTimeout, standard), at)
 	}
 	t.sessions = []key[rawSessions]{
-		field("max", "Sessions in all; beyond it new ones are refused.", integer(1024, maxSessions, 1_048_576), func(s *rawSessions) *placed[int] { return &s.max }),
+		field("max", "Sessions in all; beyond it new ones are refused. The last eighth is kept for those that inside opens.", integer(1024, maxSessions, 1_048_576), func(s *rawSessions) *placed[int] { return &s.max }),
 		field("max_per_host", "Sessions that one inside address may have; 0: no limit.", integer(0, maxSessions, 0),
 			func(s *rawSessions) *placed[int] { return &s.maxPerHost }),
 		field("max_half_open", "TCP sessions that are opening, in all. Absent: an eighth of max.", withoutDefault(integer(1, maxSessions, 0)),

@@ -78,9 +78,17 @@ func mayOpen(set *settings, p *Parsed) Reason {
 	return ReasonNoSession
 }
 
+// insideShare is the part of the table, an eighth, that sessions opened from outside do not get: a flood of datagrams to a forwarded
+// port, which MaxHalfOpen does not see, must not keep inside from opening anything.
+const insideShare = 8
+
 // make counts a new session against the limits and fills its entry. The shards are locked.
 func (t *Table) make(now Tick, set *settings, n *New, p *Parsed) (number uint32, s *Session, r Reason) {
-	if t.live.Add(1) > set.max {
+	most := set.max
+	if n.Flags&FromOutside != 0 {
+		most -= set.max / insideShare
+	}
+	if t.live.Add(1) > most {
 		t.live.Add(-1)
 		return 0, nil, ReasonTableFull
 	}

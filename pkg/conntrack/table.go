@@ -10,7 +10,7 @@ import (
 
 // Config of a table. Timeouts, limits and modes can be changed live with [Table.Configure].
 type Config struct {
-	Max         int // sessions in all; 1,048,576 by default, 16,769,023 at most
+	Max         int // sessions in all; 1,048,576 by default, 16,769,023 at most. The last eighth is not for those from outside
 	MaxPerHost  int // sessions that one inside address may have; 0: no limit
 	MaxHalfOpen int // TCP sessions from outside that nobody has answered yet; 0: an eighth of Max
 	Timeouts    Timeouts

@@ -74,7 +74,7 @@ func (t *twin) create(now Tick, n New) (*twinSession, Reason) {
 		}
 	}
 	switch {
-	case t.live >= t.c.Max:
+	case t.live >= t.c.Max, n.Flags&FromOutside != 0 && t.live >= t.c.Max-t.c.Max/8:
 		return nil, ReasonTableFull
 	case n.Inside != 0 && t.c.MaxPerHost > 0 && t.hosts[n.Inside] >= t.c.MaxPerHost:
 		return nil, ReasonHostLimit

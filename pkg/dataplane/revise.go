@@ -54,7 +54,7 @@ func (w *worker) revise(p *work, s *conntrack.Session, d conntrack.Direction) {
 		return
 	}
 	helped := f.st.HelpFTP && s.Flags()&conntrack.Helped != 0
-	if stable && !helped { // those that are looked at packet by packet come by here each time
+	if stable && !helped && w.keepsItsPort(p, s, d, out) { // those that are looked at packet by packet come by here each time
 		s.SetRoute(d, f.generation, uint16(p.in), uint32(v))
 	}
 	if helped && w.help(p) {
@@ -64,6 +64,23 @@ func (w *worker) revise(p *work, s *conntrack.Session, d conntrack.Direction) {
 		p.flow = f
 	}
 	w.dispatch(p, a, dst)
+}
+
+// keepsItsPort holds on to the port whose address a session has been given, by which it leaves: the one that its replies are
+// known to come by. A reply by another one passes, but is not remembered, or whoever can send one would choose by which
+// port the session leaves. False: the packet is such a reply.
+func (w *worker) keepsItsPort(p *work, s *conntrack.Session, d conntrack.Direction, out uint16) bool {
+	if s.Flags()&conntrack.SourceTranslated == 0 {
+		return true
+	}
+	if d == conntrack.Reply {
+		return !w.strays(p, s, d)
+	}
+	if _, given := s.Ports(); given != out {
+		const none = 1<<32 - 1
+		s.SetRoute(conntrack.Reply, w.flow.generation, out, none) // the same address stands for both ports
+	}
+	return true
 }
 
 // routeOf is route for a packet of a session: where several ways are equally good, one that

@@ -278,3 +278,27 @@ func TestHalfOpenConnectionsFromOutsideAreRefusedInSilence(t *testing.T) {
 	b.noPunt()
 	b.connect(ends{inner, hostB, 40000, 80}, portA, portB) // inside is not concerned
 }
+
+func TestRepliesByAnotherPortDoNotMoveASession(t *testing.T) {
+	b := newNATbed(t, natOptions{rules: plainToo(), tables: func(t *Tables) {
+		t.Members = []fib.Value{fibValue(adjToB), fibValue(adjToPlain)}
+		t.Adjacencies = append(t.Adjacencies, Adjacency{Kind: Multipath, Count: 2})
+	}})
+	b.reroute("8.0.0.0/8", uint32(len(b.d.tables.Load().Adjacencies)-1))
+	for port := uint16(5000); port < 5010; port++ { // of equally good ways some take the one, some the other
+		e := ends{inner, addr("8.8.8.8"), port, 53}
+		b.arrive(portA, udpPacket(e, nil))
+		mine, another := PortID(portB), PortID(portPlain)
+		left, ok := b.take(mine)
+		if !ok {
+			mine, another = another, mine
+			left = b.one(mine)
+		}
+		seen := endsOf(left.ip)
+		b.cross(another, udpPacket(seen.back(), nil), portA)
+		b.d.Changed()
+		if got := endsOf(b.cross(portA, udpPacket(e, nil), mine)); got != seen {
+			t.Errorf("left as %+v, before as %+v", got, seen)
+		}
+	}
+}

@@ -258,18 +258,23 @@ func (m *Mappings) unname(sh *shard, slot uint32) {
 	x.by, x.remote, x.expires, x.after = ByTraffic, 0, 0, 0
 }
 
-// end takes the name off a mapping, and removes it if no session is over it.
+// end takes the name off a mapping, and removes it if no session is over it. One that only outside uses takes
+// nobody in any more: outside could keep it open by itself, with one session after the other.
 func (m *Mappings) end(now conntrack.Tick, sh *shard, slot uint32) Explicit {
 	ended := sh.explicitOf(slot)
 	m.unname(sh, slot)
+	if x := &sh.slots[slot]; x.sources == 0 {
+		m.unindex(sh, slot)
+		x.flags |= isRetired
+	}
 	if sh.slots[slot].idle() {
 		m.remove(now, sh, slot)
 	}
 	return ended
 }
 
-// Delete ends the explicit mappings of an inside port (live sessions over them end by the caller's hand: until then it is a dynamic
-// mapping with its rule's filtering). It reports whether there was any.
+// Delete ends the explicit mappings of an inside port (live sessions over them end by the caller's hand; where the
+// inside port has opened some itself, it is a dynamic mapping with its rule's filtering until they have ended). It reports whether there was any.
 func (m *Mappings) Delete(now conntrack.Tick, protocol uint8, inside packet.Addr, insidePort uint16) bool {
 	sh, _ := m.shard(inside)
 	sh.mu.Lock()

@@ -225,3 +225,27 @@ func TestTablesShowEveryMappingOnce(t *testing.T) {
 		t.Errorf("%d rows match", len(some))
 	}
 }
+
+func TestEndedMappingIsNotKeptOpenByOutside(t *testing.T) {
+	for name, end := range map[string]func(b *bed){
+		"deleted": func(b *bed) { b.m.Delete(b.now, protocolUDP, host1, 5000) },
+		"expired": func(b *bed) { b.now = 900; b.m.Expire(b.now) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t, []Rule{home()}) // with endpoint-independent filtering
+			b.add(Explicit{Protocol: protocolUDP, Inside: host1, InsidePort: 5000, Expires: 900, By: ByPCP}, false)
+			in, _ := b.enter(wan, udp(server, 9, public, 5000))
+			end(b)
+			b.expect(wan, udp(server, 10, public, 5000), Filtered, 0, 0)
+			b.close(in)
+			b.empty()
+			// One that inside uses as well is a dynamic mapping from then on.
+			b.add(Explicit{Protocol: protocolUDP, Inside: host1, InsidePort: 5000, By: ByPCP}, false)
+			out := b.open(udp(host1, 5000, server, 53))
+			b.m.Delete(b.now, protocolUDP, host1, 5000)
+			b.expect(wan, udp(server, 10, public, 5000), ToMapping, host1, 5000)
+			b.close(out)
+			b.empty()
+		})
+	}
+}

@@ -26,6 +26,7 @@ type twinPort struct {
 type twinMapping struct {
 	inside, outside twinPort
 	references      int
+	sources         int // of them, sessions from inside
 	permissions     map[packet.Addr]int
 	explicit        bool
 	remote          packet.Addr
@@ -177,6 +178,7 @@ func (r *twinRun) source(k conntrack.Key, hairpin int) (Source, *twinMapping, bo
 		x = r.make(in, out, true)
 	}
 	x.references++
+	x.sources++
 	x.permissions[k.Dst]++
 	return s, x, true
 }
@@ -289,6 +291,9 @@ func (r *twinRun) request() {
 		for _, x := range r.outside {
 			if x.explicit && x.inside == in {
 				x.explicit, x.remote, ended = false, 0, true
+				if x.sources == 0 && r.inside[in] == x {
+					delete(r.inside, in) // outside alone uses it
+				}
 				r.drop(x)
 			}
 		}
@@ -345,6 +350,7 @@ func (r *twinRun) end(s twinSession) {
 	r.close(s.session)
 	if x := s.source; x != nil {
 		x.references--
+		x.sources--
 		if x.permissions[s.remote]--; x.permissions[s.remote] == 0 {
 			delete(x.permissions, s.remote)
 		}
