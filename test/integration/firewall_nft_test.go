@@ -167,6 +167,26 @@ func (p probe) String() string {
 	return fmt.Sprintf("ICMP type %d %v > %v", p.icmpType, p.src, p.dst)
 }
 
+// explain is the verdict that the router foretells.
+func (r *router) explain(p probe) string {
+	r.lab.t.Helper()
+	question := map[string]any{"in": "b", "src": p.src.String(), "dst": p.dst.String(), "protocol": fmt.Sprint(p.protocol), "icmp_type": int(p.icmpType), "sport": int(p.sport), "dport": int(p.dport)}
+	if strings.HasPrefix(p.src.String(), zoneA) {
+		question["in"] = "a"
+	}
+	if p.protocol == unix.IPPROTO_ICMP {
+		question["sport"] = int(p.dport)
+		delete(question, "dport")
+	} else {
+		delete(question, "icmp_type")
+	}
+	var answer struct {
+		Verdict string `json:"verdict"`
+	}
+	r.request("POST", "/v1/explain", question, &answer)
+	return answer.Verdict
+}
+
 // pair is two hosts with a router between them, and what they have seen of the probes.
 type pair struct {
 	a, b         *host
@@ -305,6 +325,12 @@ routes:
 			id++
 			probes[i] = m.probe(id, used)
 		}
+		explained := map[uint16]string{}
+		for _, q := range probes[:200] {
+			if r != nil {
+				explained[q.id] = r.explain(q)
+			}
+		}
 		for _, p := range pairs {
 			p.forget()
 			p.random(probes)
@@ -321,6 +347,17 @@ routes:
 			}
 			return fmt.Errorf("seed %d: %d of %d differ:\n%s\nrules:\n%s\n%s", seed, len(differ), len(probes), strings.Join(differ[:min(len(differ), 20)], "\n"), yaml, nft)
 		})
+		// What explain had said before agrees with what has become of them.
+		for _, q := range probes[:200] {
+			said, fate := explained[q.id], pairs[1].fate(q.id)
+			want := map[bool]string{true: "rejected", false: "dropped"}[fate != ""]
+			if fate == "passes" {
+				want = "forwarded"
+			}
+			if r != nil && said != want {
+				t.Errorf("seed %d: explain says of %v %q, and %q has become of it", seed, q, said, fate)
+			}
+		}
 		kinds := map[string]int{}
 		for _, q := range probes {
 			kinds[strings.Fields(pairs[0].fate(q.id) + " none")[0]]++

@@ -154,3 +154,14 @@ func fixTCP(ip []byte) {
 	sum := append(append([]byte{}, ip[12:20]...), 0, unix.IPPROTO_TCP, byte(len(l4)>>8), byte(len(l4)))
 	binary.BigEndian.PutUint16(l4[16:], packet.Checksum(append(sum, l4...)))
 }
+
+// fixIP and fixICMP compute those checksums anew.
+func fixIP(ip []byte) {
+	ip[10], ip[11] = 0, 0
+	binary.BigEndian.PutUint16(ip[10:], packet.Checksum(ip[:20]))
+}
+
+func fixICMP(ip []byte) {
+	ip[22], ip[23] = 0, 0
+	binary.BigEndian.PutUint16(ip[22:], packet.Checksum(ip[20:]))
+}
