@@ -133,6 +133,9 @@ func (c *call) mappingOf() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if k.External == 0 {
+		return nil, NoSuchEntry
+	}
 	m, err := c.server.gateway.Find(c.ctx, k)
 	if err != nil {
 		return nil, err
@@ -148,7 +151,7 @@ func inside(m Mapping) []string {
 	return []string{port(m.Internal.Port()), m.Internal.Addr().String(), "1", m.Description, seconds(max(m.Lease, time.Second))}
 }
 
-// key is the mapping that the arguments name. There are none with port 0.
+// key is the mapping that the arguments name. With port 0 there is none.
 func (c *call) key() (Key, error) {
 	k := Key{Protocol: protocolNumber(c.in["NewProtocol"].text), External: uint16(c.in["NewExternalPort"].number)}
 	if text := strings.TrimSpace(c.in["NewRemoteHost"].text); text != "" && text != "0.0.0.0" {
@@ -209,6 +212,9 @@ func (c *call) deleteMapping() ([]string, error) {
 	k, err := c.key()
 	if err != nil {
 		return nil, err
+	}
+	if k.External == 0 {
+		return nil, NoSuchEntry
 	}
 	return nil, c.server.gateway.Delete(c.ctx, k, c.peer)
 }

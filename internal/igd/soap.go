@@ -232,7 +232,13 @@ func answer(m message, a *action, values []string) []byte {
 		b.WriteString(`">`)
 		for i, out := range a.out {
 			fmt.Fprintf(&b, "<%s>", out.name)
-			escape(&b, values[i])
+			if out.variable == portListing {
+				// A document within the document. Clients that read no escapes are out there; it has none
+				// of what ends such a section, since > is escaped in it.
+				b.WriteString("<![CDATA[" + values[i] + "]]>")
+			} else {
+				escape(&b, values[i])
+			}
 			fmt.Fprintf(&b, "</%s>", out.name)
 		}
 		fmt.Fprintf(&b, "</u:%sResponse>", a.name)

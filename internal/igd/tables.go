@@ -120,6 +120,9 @@ func wanCommon() *service {
 	}
 }
 
+// portListing is the variable of the one argument that is a document.
+const portListing = "A_ARG_TYPE_PortListing"
+
 func wanIP() *service {
 	remote := argument{"NewRemoteHost", "RemoteHost"}
 	external := argument{"NewExternalPort", "ExternalPort"}
@@ -153,7 +156,7 @@ func wanIP() *service {
 			{name: "InternalClient", kind: "string"},
 			{name: "PortMappingDescription", kind: "string"},
 			{name: "A_ARG_TYPE_Manage", kind: "boolean", since: 2},
-			{name: "A_ARG_TYPE_PortListing", kind: "string", since: 2},
+			{name: portListing, kind: "string", since: 2},
 		},
 		actions: []action{
 			{name: "SetConnectionType", in: []argument{{"NewConnectionType", "ConnectionType"}}, do: (*call).setConnectionType},
@@ -175,7 +178,7 @@ func wanIP() *service {
 			{name: "DeletePortMappingRange", do: (*call).deleteRange, in: []argument{from, to, protocol, manage}, since: 2},
 			{name: "GetListOfPortMappings", do: (*call).listMappings, since: 2,
 				in:  []argument{from, to, protocol, manage, {"NewNumberOfPorts", "PortMappingNumberOfEntries"}},
-				out: []argument{{"NewPortListing", "A_ARG_TYPE_PortListing"}}},
+				out: []argument{{"NewPortListing", portListing}}},
 		},
 	}
 }

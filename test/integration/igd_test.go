@@ -83,20 +83,25 @@ func (g *table) List(_ context.Context, client netip.Addr) (all []igd.Mapping, e
 // within runs f on a thread that is in the host's namespace: sockets that it opens stay there.
 func (h *host) within(f func() error) {
 	h.lab.t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		ns, err := netns.GetFromName(h.ns)
-		if err == nil {
-			err = netns.Set(ns)
-			ns.Close()
-		}
-		if err == nil {
-			err = f()
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
+	runtime.LockOSThread()
+	home, err := netns.Get()
+	if err != nil {
+		h.lab.t.Fatal(err)
+	}
+	defer home.Close()
+	there, err := netns.GetFromName(h.ns)
+	if err != nil {
+		h.lab.t.Fatal(err)
+	}
+	defer there.Close()
+	if err = netns.Set(there); err == nil {
+		err = f()
+	}
+	if err := netns.Set(home); err != nil {
+		h.lab.t.Fatalf("the thread cannot go back to its namespace: %v", err) // and stays locked
+	}
+	runtime.UnlockOSThread()
+	if err != nil {
 		h.lab.t.Fatalf("within %s: %v", h.name, err)
 	}
 }
