@@ -237,7 +237,7 @@ func (s *Server) do(ctx context.Context, config Config, peer netip.Addr, v *serv
 func reply(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	w.Header().Set("Content-Type", `text/xml; charset="utf-8"`)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.Header()["EXT"] = []string{""}
+	w.Header().Set("EXT", "")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		// Who has gone does not get it.

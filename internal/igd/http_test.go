@@ -53,7 +53,7 @@ func ask(t *testing.T, s *Server, from netip.Addr, service, action, args string)
 	r.Header.Set("Content-Type", "text/xml")
 	w := send(s, r)
 	wellFormed(t, w.Body.Bytes())
-	if w.Header().Get("Content-Type") != `text/xml; charset="utf-8"` || w.Header()["EXT"] == nil {
+	if w.Header().Get("Content-Type") != `text/xml; charset="utf-8"` || len(w.Header().Values("EXT")) != 1 {
 		t.Errorf("%s has the headers %v", action, w.Header())
 	}
 	if w.Code == http.StatusInternalServerError {
