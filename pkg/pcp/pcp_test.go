@@ -367,6 +367,23 @@ func TestAnnouncementsTellAddressAndEpoch(t *testing.T) {
 	}
 }
 
+func TestTheEpochBeginsAnewWithTheOutsideAddress(t *testing.T) {
+	s := both(&fakeNAT{})
+	s.Receive(start, client, pcpMapRequest(1, 6, 80, 80, 600))
+	s.ResetEpoch(start.Add(300 * time.Second))
+	now := start.Add(305 * time.Second)
+	if got := s.Receive(now, client, []byte{0, 0}); binary.BigEndian.Uint32(got[4:]) != 5 {
+		t.Errorf("NAT-PMP: % x, want the epoch 5", got)
+	}
+	got := s.Receive(now, client, pcpMapRequest(2, 6, 80, 80, 600))
+	if binary.BigEndian.Uint32(got[8:]) != 5 {
+		t.Errorf("PCP: % x, want the epoch 5", got)
+	}
+	if got[3] != pcpNotAuthorized {
+		t.Errorf("another nonce has the mapping that is still there: result %d", got[3])
+	}
+}
+
 func TestOwnersAreForgottenWhenTheirTimeIsOver(t *testing.T) {
 	s := both(&fakeNAT{})
 	for port := range uint16(1000) {

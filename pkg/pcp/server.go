@@ -116,6 +116,10 @@ func (s *Server) Configure(c Config) {
 // Counts since New.
 func (s *Server) Counts() Counts { return s.counts }
 
+// ResetEpoch begins the epoch anew: when the outside address has changed or mappings have been lost, so that
+// clients ask again for what they need (RFC 6886 section 3.6, RFC 6887 section 8.5). Mappings stay whose they are.
+func (s *Server) ResetEpoch(now time.Time) { s.epoch = now }
+
 // seconds is the epoch as the protocols count it.
 func (s *Server) seconds(now time.Time) uint32 { return uint32(max(0, now.Sub(s.epoch)/time.Second)) }
 
