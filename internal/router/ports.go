@@ -299,6 +299,7 @@ func (r *Router) claimAddresses(p *portState) {
 	p.claimed, p.holds = want, true
 	r.stack.SetAddresses(r.ownAddresses())
 	r.outsideChanged()
+	r.changeUPnP()
 }
 
 // releaseAddresses gives up those that are not to be kept.
