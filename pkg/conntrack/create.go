@@ -69,13 +69,17 @@ func (t *Table) holders(n *New, original, reply uint64) (s *Session, d Direction
 // of a connection. One that ends it (FIN, RST), or answers to an opening that nobody saw (SYN-ACK), cannot.
 func mayOpen(set *settings, p *Parsed) Reason {
 	switch {
-	case p.Class == ClassOpens, set.loose && p.Class == ClassContinues && p.Key.Protocol == protocolTCP &&
-		p.Flags&(packet.TCPSyn|packet.TCPFin|packet.TCPRst) == 0:
+	case p.Class == ClassOpens, set.loose && p.PicksUp():
 		return ReasonNone
 	case p.Class == ClassInvalid:
 		return p.Reason
 	}
 	return ReasonNoSession
+}
+
+// PicksUp reports a packet that can make a session in the middle of a connection, where that is allowed.
+func (p *Parsed) PicksUp() bool {
+	return p.Class == ClassContinues && p.Key.Protocol == protocolTCP && p.Flags&(packet.TCPSyn|packet.TCPFin|packet.TCPRst) == 0
 }
 
 // make counts a new session against the limits and fills its entry. The shards are locked.
