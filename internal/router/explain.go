@@ -41,7 +41,7 @@ type walk struct {
 
 	session   *conntrack.Info // that it belongs to
 	dir       conntrack.Direction
-	ended     bool // its session would end with it
+	ended     *conntrack.Info // that ends with it
 	target    nat.Target
 	inside    conntrack.Key // source before, destination after translation: what rules see
 	leaves    conntrack.Key // as it goes on

@@ -54,7 +54,7 @@ func (w *walk) revise() bool {
 	}
 	if !allowed || !w.stillTranslated(out) {
 		w.say("session", "pass", 0, "the session ends here, since it would not be made like this any more: the packet is one without a session")
-		w.session, w.ended = nil, true
+		w.session, w.ended = nil, w.session
 		w.inside, w.leaves = w.parsed.Key, w.parsed.Key
 		return w.open()
 	}
@@ -113,14 +113,14 @@ func (w *walk) open() bool {
 	if w.parsed.Class == conntrack.ClassContinues {
 		if !w.st.Loose || !w.parsed.PicksUp() {
 			why := dataplane.DropSessionNone
-			if w.ended {
+			if w.ended != nil {
 				why = dataplane.DropSessionPath
 			}
 			w.say("session", "pass", 0, "belongs to no session and cannot open one: it is invalid")
 			return w.stray(why)
 		}
 		w.say("session", "pass", w.sectionLine("sessions"), "belongs to no session; connections from before the router's time are taken up (sessions: loose)")
-	} else if !w.ended {
+	} else if w.ended == nil {
 		w.say("session", "pass", 0, "belongs to no session: it would open one")
 	}
 	state := firewall.New
@@ -258,13 +258,20 @@ func (w *walk) room(out uint16) bool {
 		info.Flags |= conntrack.FromOutside
 	}
 	line := w.sectionLine("sessions")
-	if _, _, taken := s.sessions.Peek(s.reader, w.r.sessionTick(), &info.Reply); taken {
+	less := 0 // the session that ends with the packet is in nobody's way
+	if w.ended != nil {
+		less = 1
+	}
+	if other, _, taken := s.sessions.Peek(s.reader, w.r.sessionTick(), &info.Reply); taken && (w.ended == nil || other.Original != w.ended.Original) {
 		return w.exhausted(dataplane.DropSessionClash, "session", 0, dataplane.DropSessionClash.Description())
 	}
-	if c.Max > 0 && s.sessions.Len() >= c.Max {
+	if c.Max > 0 && s.sessions.Len()-less >= c.Max {
 		return w.exhausted(dataplane.DropSessionTableFull, "session", line, dataplane.DropSessionTableFull.Description())
 	}
-	if !outside && c.MaxPerHost > 0 && s.sessions.HostSessions(info.Original.Src) >= c.MaxPerHost {
+	if w.ended != nil && w.ended.Original.Src != info.Original.Src {
+		less = 0
+	}
+	if !outside && c.MaxPerHost > 0 && s.sessions.HostSessions(info.Original.Src)-less >= c.MaxPerHost {
 		return w.exhausted(dataplane.DropSessionHostLimit, "session", line, dataplane.DropSessionHostLimit.Description())
 	}
 	row := w.wordSession(&info)

@@ -124,8 +124,11 @@ func (d dice) request() api.ExplainRequest {
 	default:
 		q.Src = far()
 	}
-	q.Dst = d.of(far(), far(), far(), "203.0.113.1", "203.0.113.1", "203.0.113.2", "192.168.1.2", "192.168.5.5", "203.0.113.41", "203.0.113.50", "203.0.113.60",
+	q.Dst = d.of(far(), far(), far(), "192.168.5.5", "192.168.1.2", "203.0.113.1", "203.0.113.1", "203.0.113.2", "192.168.1.2", "192.168.5.5", "203.0.113.41", "203.0.113.50", "203.0.113.60",
 		"192.168.1.1", "10.66.0.1", "10.67.0.1", "10.68.0.1", "192.168.1.255", "203.0.113.255", "224.0.0.5", "255.255.255.255", "127.0.0.1", "240.0.0.1", "192.168.5.77")
+	if d.IntN(2) == 0 {
+		q.Dst = d.of(far(), far(), "192.168.5.5", "192.168.1.2", "203.0.113.1")
+	}
 	if d.IntN(30) == 0 {
 		q.Src = d.of("127.0.0.1", "192.168.1.1", "224.0.0.1", "0.0.0.0")
 	}
@@ -137,6 +140,9 @@ func (d dice) request() api.ExplainRequest {
 	case "icmp":
 		q.ICMPType = []int{8, 8, 8, 0, 13, 10}[d.IntN(6)]
 		q.DstPort = 0
+		if q.ICMPType == 13 { // an identifier of its own: which queries a session carries is not explained
+			q.SrcPort = 13
+		}
 	case "gre":
 		q.Protocol, q.SrcPort, q.DstPort = "47", 0, 0
 	}
@@ -157,10 +163,10 @@ type seen struct {
 }
 
 func TestWhatExplainSaysIsWhatHappens(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(24) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			d := dice{rand.New(rand.NewPCG(seed, 7))}
+			d := dice{rand.New(rand.NewPCG(seed+100, 7))}
 			l := runStateful(t, homeHosts(), homePorts)
 			got := make(chan seen, 1<<12)
 			watched := map[*simhost.Host]bool{}
@@ -357,7 +363,7 @@ func (l *lab) checkLines(q api.ExplainRequest, e api.Explanation, text string) {
 			}
 		}
 	}
-	if e.Session != nil && strings.HasPrefix(e.Session.NAT, "n-") && !named("name: "+e.Session.NAT) || e.Session != nil && strings.HasPrefix(e.Session.NAT, "f-") && !named("name: "+e.Session.NAT) {
+	if e.Session != nil && !e.Exists && e.Session.NAT != "" && !named("name: "+e.Session.NAT) {
 		l.t.Errorf("%+v: no step has the line of %s:\n%s", q, e.Session.NAT, stepsText(e))
 	}
 	if e.Verdict == "" || len(e.Steps) == 0 {
