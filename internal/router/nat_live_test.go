@@ -373,3 +373,37 @@ func TestAPrivateOutsideAddressIsToldOfOnce(t *testing.T) {
 		t.Errorf("told %d times", n)
 	}
 }
+
+// Sessions keep their rule's name when other rules come and go, before it or behind it.
+func TestSessionsStayWithTheirRule(t *testing.T) {
+	l := runHome(t, forwarded)
+	serveTCP(t, l.host("srv"), 80)
+	c := dialTCP(t, l.host("wan"), "203.0.113.1:80")
+	echoes(t, c, pattern(100))
+	l.pings(l.host("lan"), "203.0.113.9")
+	is := func(when string) {
+		t.Helper()
+		names := map[string]string{}
+		for _, s := range l.sessionsOf() {
+			names[s.Protocol] = s.NAT
+		}
+		if names["tcp"] != "web" || names["icmp"] != "internet" {
+			t.Errorf("%s: %v", when, names)
+		}
+		for _, row := range l.NATRules() {
+			if want := map[string]int{"web": 1, "internet": 1}[row.Name]; row.Sessions != want {
+				t.Errorf("%s: %s has %d sessions, expected %d", when, row.Name, row.Sessions, want)
+			}
+		}
+	}
+	is("at first")
+	l.apply(strings.Replace(forwarded, "nat: [", "nat: [{out: wan, type: none, source: 192.168.5.0/24, destination: 198.51.100.0/24, name: first}, ", 1))
+	is("a rule came before")
+	if err := l.AddForward(tester, api.ForwardSpec{In: "wan", Protocol: "tcp", Port: "99", To: "192.168.5.5", Name: "other"}); err != nil {
+		t.Fatal(err)
+	}
+	is("a forward came")
+	l.apply(home + "forwards:\n  - {in: wan, protocol: udp, port: 53, to: 192.168.5.5, name: dns}\n  - {in: wan, protocol: tcp, port: 80, to: 192.168.5.5, name: web}\n")
+	is("in another order")
+	echoes(t, c, pattern(100))
+}

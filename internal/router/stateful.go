@@ -29,6 +29,7 @@ type stateful struct {
 	pages    *rcu.Reader      // of whoever pages through tables, one at a time: under paging
 	paging   chan struct{}
 	next     conntrack.Tick // when something expires
+	numbers  natNumbers
 
 	outside []packet.Addr // what policies were made with
 	helpers helpers
@@ -88,6 +89,7 @@ func (r *Router) changeStateful(c *config.Config) {
 	s.sessions.Configure(sessionsConfig(&c.Sessions))
 	s.outside = r.allOutside(c)
 	s.nat = nil
+	s.numbers.assign(c)
 	if len(c.NAT) > 0 || len(c.Forwards) > 0 {
 		s.nat = r.natPolicy(c)
 	}
@@ -105,7 +107,8 @@ func (r *Router) changeStateful(c *config.Config) {
 	if s.nat != nil || s.firewall != nil {
 		r.fwd.stateful = &dataplane.Stateful{
 			Sessions: s.sessions, Mappings: s.mappings, NAT: s.nat, Firewall: s.firewall,
-			HelpFTP: slices.Contains(c.Sessions.Helpers, "ftp"), Loose: c.Sessions.Loose,
+			NATNumbers: s.numbers.list,
+			HelpFTP:    slices.Contains(c.Sessions.Helpers, "ftp"), Loose: c.Sessions.Loose,
 		}
 	}
 	r.fwd.dirty = true
