@@ -384,7 +384,10 @@ func (r *Router) expireSessions(now time.Time) {
 		r.mappingEvent("mapping_expired", &gone[i], "expired")
 	}
 	r.logBlocks()
-	s.helpers.expire(tick)
+	s.helpers.expire(tick, func(k *conntrack.Key) bool {
+		_, _, lives := s.sessions.Peek(s.reader, tick, k)
+		return lives
+	})
 	r.releaseSYNs(now)
 }
 
