@@ -160,6 +160,9 @@ func (w *walk) inbound() firewall.State {
 	k := &w.parsed.Key
 	w.target = w.st.Mappings.InboundPreview(w.st.NAT, w.r.sessionTick(), uint16(w.in.id), k)
 	t, state := &w.target, firewall.New
+	if (t.Kind == nat.ToMapping || t.Kind == nat.Filtered) && w.lastOver(k) {
+		*t = nat.Target{Kind: nat.Unclaimed, Rule: -1, Rules: -1}
+	}
 	switch t.Kind {
 	case nat.Filtered:
 		line := w.ruleLine(t.Rule)
@@ -200,6 +203,17 @@ func (w *walk) inbound() firewall.State {
 	}
 	w.say("nat_inbound", "translate", w.natLine(w.natRule), "%s leads %s to %s%s", name, endpoint(k.Dst, k.DstPort), endpoint(t.Addr, t.Port), hairpin)
 	return state
+}
+
+// lastOver reports that the mapping of an outside port goes with the session that ends with this packet.
+func (w *walk) lastOver(k *conntrack.Key) bool {
+	i := w.ended
+	if i == nil || i.Flags&conntrack.Mapped == 0 ||
+		(i.Reply.Dst != k.Dst || i.Reply.DstPort != k.DstPort) && (i.Original.Dst != k.Dst || i.Original.DstPort != k.DstPort) {
+		return false
+	}
+	sessions, goes := w.st.Mappings.SessionsAt(k.Protocol, k.Dst, k.DstPort)
+	return goes && sessions == 1
 }
 
 // outbound chooses the source.
