@@ -125,7 +125,8 @@ const (
 // helpers follow the control connections of FTP, by the key of their sessions.
 type helpers struct {
 	ftp    map[conntrack.Key]*helped
-	refuse uint64 // connections that found no room
+	refuse uint64         // connections that found no room
+	swept  conntrack.Tick // when room was last looked for
 }
 
 type helped struct {
@@ -145,13 +146,20 @@ func (r *Router) help(p *dataplane.Punt) {
 		r.send.ForwardHelped(p)
 		return
 	}
-	one := s.helpers.of(now, &info)
+	one := s.helpers.of(now, &info, func(key conntrack.Key) bool {
+		_, _, lives := s.sessions.Peek(s.reader, now, &key)
+		return lives
+	})
 	if one == nil { // no room: the connection passes as it is
 		r.send.ForwardHelped(p)
 		return
 	}
+	outside := info.Out // where what this end sends leaves: by the other direction's port of arrival
+	if dir == conntrack.Reply {
+		outside = info.In
+	}
 	p.Packet = one.Segment(now, dir, ip, func(want nat.Explicit) (nat.Explicit, bool) {
-		made, why := s.mappings.Add(s.nat, now, info.Out, want, false)
+		made, why := s.mappings.Add(s.nat, now, outside, want, false)
 		if why != nat.ReasonNone {
 			r.note("helper_refused", "ftp", fmt.Sprintf("a data connection of FTP for %v gets no port: %s", want.Inside, why.Description()), nil)
 			return made, false
@@ -162,13 +170,22 @@ func (r *Router) help(p *dataplane.Punt) {
 	r.send.ForwardHelped(p)
 }
 
-// of is the helper of a session; nil when there are too many.
-func (h *helpers) of(now conntrack.Tick, info *conntrack.Info) *nat.FTP {
+// of is the helper of a session; nil when there are too many. Those of sessions that are over make room: somebody inside who
+// tries port 21 of many addresses has as many of them, and none for long.
+func (h *helpers) of(now conntrack.Tick, info *conntrack.Info, lives func(conntrack.Key) bool) *nat.FTP {
 	if h.ftp == nil {
 		h.ftp = map[conntrack.Key]*helped{}
 	}
 	one := h.ftp[info.Original]
 	if one == nil {
+		if len(h.ftp) >= maxHelped && now-h.swept >= conntrack.TicksPerSecond {
+			h.swept = now
+			for key := range h.ftp {
+				if !lives(key) {
+					delete(h.ftp, key)
+				}
+			}
+		}
 		if len(h.ftp) >= maxHelped {
 			h.refuse++
 			return nil
