@@ -102,13 +102,13 @@ show_home() {
     local n r1=("$bin/vrctl" -n "$lab-r1")
     say "What the router is told"
     cat "$state/r1.yaml"
+    say "ping and traceroute find their way back"
+    show ip netns exec "$lab-h10" ping -n -c 2 -i 0.2 198.51.100.1
+    see "198.51.100.1" ip netns exec "$lab-h10" traceroute -n -q 1 -N 1 198.51.100.1
     say "What would become of a page request of the laptop, before there is one"
     see "83.215.152.95" "${r1[@]}" explain --in lan --src 192.168.1.10 --dst 198.51.100.1 --proto tcp --sport 40000 --dport 80 --expect forwarded
     say "Everybody inside fetches a page: the server sees one and the same address"
     for n in "${home_hosts[@]}"; do fetch "h$n" 198.51.100.1 "server: you are 83.215.152.95"; done
-    say "ping and traceroute find their way back"
-    show ip netns exec "$lab-h2" ping -n -c 2 -i 0.2 198.51.100.1
-    see "198.51.100.1" ip netns exec "$lab-h2" traceroute -n -q 1 198.51.100.1
     say "From outside, port 80 of the public address is the PC at 192.168.1.5"
     fetch server 83.215.152.95 "h5: you are 83.215.152.1"
     say "So it is from inside (hairpin), also for the server itself; it sees the public address"
@@ -139,7 +139,7 @@ home_checks() {
     say "Checked"
     sessions=$("$bin/vrctl" -n "$lab-r1" --json show nat sessions)
     for n in "${home_hosts[@]}"; do
-        inside=$(jq -r --arg a "192.168.1.$n:" '[.[] | select(.inside | startswith($a)) | .outside] | unique | join(" ")' <<<"$sessions")
+        inside=$(jq -r --arg a "192.168.1.$n:" '[.[] | select(.inside | startswith($a)) | select(.protocol == "tcp") | .outside] | unique | join(" ")' <<<"$sessions")
         [ -n "$inside" ] || fail "there is no session of 192.168.1.$n: $sessions"
         jq -e --arg a "192.168.1.$n:" 'all(.[]; (.inside | startswith($a) | not) or (.outside | startswith("83.215.152.95")))' <<<"$sessions" >/dev/null ||
             fail "a session of 192.168.1.$n has another outside address: $inside"
@@ -147,7 +147,7 @@ home_checks() {
     done
     jq -e '([.[].outside] | length) > 0' <<<"$sessions" >/dev/null || fail "no sessions: $sessions"
     "$bin/vrctl" -n "$lab-r1" --json show nat |
-        jq -e 'any(.[]; .kind == "forward" and .name == "web" and .created >= 3)' >/dev/null ||
+        jq -e 'any(.[]; .kind == "forward" and .name == "web" and .sessions >= 3)' >/dev/null ||
         fail "the forward was to have counted the three connections that it let in"
     note "    every host leaves by the public address, and the forward has served outside and inside"
 }
@@ -232,7 +232,7 @@ show_cgnat() {
     say "Every home fetches a page; inside, all three hosts have one and the same address"
     for n in 1 2 3; do fetch "h$n" 198.51.100.1 "server: you are 203.0.113."; done
     say "Through both routers, and back through both"
-    see "100.64.0.1" ip netns exec "$lab-h1" traceroute -n -q 1 198.51.100.1
+    see "100.64.0.1" ip netns exec "$lab-h1" traceroute -n -q 1 -N 1 198.51.100.1
     show ip netns exec "$lab-h1" ping -n -c 2 -i 0.2 198.51.100.1
     say "The same session at the home's router and at the carrier's"
     see 192.168.1.2 "$bin/vrctl" -n "$lab-r1" show nat sessions
@@ -246,8 +246,8 @@ show_cgnat() {
         [[ $all != *" $blocks "* ]] || fail "two subscribers share the block from $blocks"
         all+=" $blocks "
     done
-    say "The block log: who had which ports, and when (RFC 6888 section 4)"
-    see 100.64.0.13 cgnat_log
+    say "The block log: who had which ports, and when (RFC 6888 REQ-12)"
+    cgnat_log
     say "One home takes all that it may have: a thousand datagrams from a thousand ports, and a hundred more"
     # shellcheck disable=SC2016 # fd is for the shell on the host
     ip netns exec "$lab-h1" bash -c 'ulimit -n 4096; for i in {1..1150}; do exec {fd}>/dev/udp/198.51.100.1/9; echo >&$fd; done' 2>/dev/null || true # refused ones are what it shows
@@ -260,5 +260,13 @@ show_cgnat() {
     note "    each home has blocks of its own, the greedy one was refused by name, and everybody else is served"
 }
 
-# cgnat_log: the lines of the carrier's events that tell of blocks.
-cgnat_log() { "$bin/vrctl" -n "$lab-rc" show events | grep -i block; }
+# cgnat_log: what the carrier's router has logged of blocks, as soon as it has told of all three.
+cgnat_log() {
+    local log n deadline=$((SECONDS + 10))
+    until log=$("$bin/vrctl" -n "$lab-rc" show events | grep ' ports ') &&
+        for n in 1 2 3; do [[ $log == *"100.64.0.1$n"* ]] || break; done && [[ $log == *"100.64.0.1$n"* ]]; do
+        [ $SECONDS -lt $deadline ] || fail "the log of blocks lacks a subscriber: $log"
+        sleep 0.1
+    done
+    echo "$log"
+}

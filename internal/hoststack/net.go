@@ -9,11 +9,17 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+
+	"vrouterd/internal/packet"
 )
 
 // ListenTCP accepts connections to a port of one of the router's addresses; of all
-// of them when the address is zero or 0.0.0.0. Port 0 takes a free one.
+// of them, those to come too, when the address is zero or 0.0.0.0. Port 0 takes a free one.
+// One address must be there already ([Stack.SetAddresses]); when it goes the listener hears nothing, and hears again when it comes back.
 func (s *Stack) ListenTCP(at netip.AddrPort) (net.Listener, error) {
+	if err := s.mine(at); err != nil {
+		return nil, fmt.Errorf("host stack: listen on tcp %v: %w", at, err)
+	}
 	l, err := gonet.ListenTCP(s.net, full(at), ipv4.ProtocolNumber)
 	if err != nil {
 		return nil, fmt.Errorf("host stack: listen on tcp %v: %w", at, err)
@@ -23,12 +29,30 @@ func (s *Stack) ListenTCP(at netip.AddrPort) (net.Listener, error) {
 
 // ListenUDP receives datagrams to a port of one of the router's addresses, as ListenTCP.
 func (s *Stack) ListenUDP(at netip.AddrPort) (net.PacketConn, error) {
+	if err := s.mine(at); err != nil {
+		return nil, fmt.Errorf("host stack: listen on udp %v: %w", at, err)
+	}
 	a := full(at)
 	c, err := gonet.DialUDP(s.net, &a, nil, ipv4.ProtocolNumber)
 	if err != nil {
 		return nil, fmt.Errorf("host stack: listen on udp %v: %w", at, err)
 	}
 	return c, nil
+}
+
+// mine refuses an address that is not the router's: the netstack would only say "bad local address".
+func (s *Stack) mine(at netip.AddrPort) error {
+	a := at.Addr()
+	if !a.IsValid() || a.Is4() && a.IsUnspecified() {
+		return nil
+	}
+	if !a.Is4() {
+		return fmt.Errorf("%v is not an IPv4 address", a)
+	}
+	if _, ok := s.own.Load().addresses[packet.AddrFrom(a)]; !ok {
+		return fmt.Errorf("%v is not an address of this router", a)
+	}
+	return nil
 }
 
 // DialTCP connects from the router; from source, which must be one of its own

@@ -158,15 +158,28 @@ func (m mapper) add(e nat.Explicit, lifetime time.Duration, exact bool) (nat.Exp
 func (m mapper) Unmap(_ time.Time, protocol uint8, client netip.AddrPort) {
 	s := m.r.stateful
 	inside, port := packet.AddrFrom(client.Addr()), client.Port()
-	now := m.r.sessionTick()
-	ended := s.mappings.ExplicitOf(protocol, inside, port)
-	s.mappings.Delete(now, protocol, inside, port)
-	for i := range ended {
-		e := &ended[i]
-		m.r.mappingEvent("mapping_removed", e, "removed")
-		s.sessions.Flush(s.reader, now, conntrack.Filter{Address: inside, Port: port, Protocol: protocol, Test: func(one *conntrack.Session) bool {
-			there, back := one.Key(conntrack.Original), one.Key(conntrack.Reply)
-			return there.Dst == e.Outside && there.DstPort == e.OutsidePort && back.Src == inside && back.SrcPort == port
-		}})
+	gone := s.mappings.ExplicitOf(protocol, inside, port)
+	if !s.mappings.Delete(m.r.sessionTick(), protocol, inside, port) {
+		return // asking again costs a host nothing: it shall not cost the router a walk through its sessions
+	}
+	for i := range gone {
+		m.r.mappingEvent("mapping_removed", &gone[i], "removed")
+	}
+	m.r.later = append(m.r.later, func() { m.r.endMapped(gone) })
+}
+
+// endMapped ends the sessions that came in by mappings which are gone. What the host has opened itself lives on.
+func (r *Router) endMapped(gone []nat.Explicit) {
+	s := r.stateful
+	for i := range gone {
+		e := &gone[i]
+		s.sessions.Flush(s.reader, r.sessionTick(), conntrack.Filter{
+			Protocol: e.Protocol, Address: e.Inside, Port: e.InsidePort,
+			Test: func(one *conntrack.Session) bool {
+				there, back := one.Key(conntrack.Original), one.Key(conntrack.Reply)
+				return one.Flags()&conntrack.Forwarded != 0 && there.Dst == e.Outside && there.DstPort == e.OutsidePort &&
+					back.Src == e.Inside && back.SrcPort == e.InsidePort
+			},
+		})
 	}
 }

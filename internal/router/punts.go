@@ -61,8 +61,7 @@ func (r *Router) local(now time.Time, p *dataplane.Punt) {
 		ip = whole
 	}
 	if r.unsolicited(ip) {
-		r.dp.CountDrop(dataplane.DropNATUnsolicited)
-		r.hold(now, p)
+		r.holdLocal(now, p, ip)
 		return
 	}
 	if !r.ripReceive(now, p, ip) && !r.portMapReceive(now, p, ip) {
@@ -118,6 +117,10 @@ func (r *Router) errorSource(p *dataplane.Punt) (packet.Addr, bool) {
 				return quoted.Dst(), true
 			}
 		}
+	}
+	if p.Drop == dataplane.DropFragmentLost { // nobody remembers which port the first fragment came in by
+		a := r.sourceFor(quoted.Src().Netip())
+		return packet.AddrFrom(a), a.IsValid()
 	}
 	return r.sourceTowards(p.Port, quoted.Src())
 }

@@ -264,6 +264,7 @@ func (r *Router) arm() {
 	earlier(r.arp.Next())
 	earlier(r.pieces.Next())
 	earlier(r.nextExpiry(time.Now()))
+	earlier(r.stateful.held.due())
 	earlier(r.portMapping.due)
 	if r.rip != nil {
 		earlier(r.rip.Next())

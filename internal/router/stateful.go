@@ -44,6 +44,7 @@ func (r *Router) newStateful(seed uint64) *stateful {
 	s := &stateful{
 		reader: r.dp.Domain().Register(), pages: r.dp.Domain().Register(),
 		paging: make(chan struct{}, 1), notices: map[string]bool{},
+		held: heldSYNs{hold: synHold},
 	}
 	s.mappings = nat.NewMappings(nat.Config{Seed: seed})
 	s.sessions = conntrack.NewTable(sessionsConfig(&config.Sessions{}), seed, r.dp.Domain(), r.sessionEnded)
@@ -58,7 +59,12 @@ func (r *Router) sessionEnded(now conntrack.Tick, one *conntrack.Session) {
 	}
 	if rule, _ := one.Rules(); rule != 0 {
 		if t := r.dp.Tables().Stateful; t != nil && t.Firewall != nil {
-			t.Firewall.Ended(rule, &original)
+			inside := original // as the rule has seen it: with the destination behind NAT
+			inside.Dst = reply.Src
+			if inside.Protocol != packet.ProtoICMP {
+				inside.DstPort = reply.SrcPort
+			}
+			t.Firewall.Ended(rule, &inside)
 		}
 	}
 }
@@ -86,9 +92,11 @@ func (r *Router) changeStateful(c *config.Config) {
 	s := r.stateful
 	s.sessions.Configure(sessionsConfig(&c.Sessions))
 	s.outside = r.allOutside(c)
+	before := s.nat
 	s.nat = nil
 	if len(c.NAT) > 0 || len(c.Forwards) > 0 {
 		s.nat = r.natPolicy(c)
+		s.nat.Continue(before)
 	}
 	was := s.firewall
 	s.firewall = nil
@@ -104,8 +112,11 @@ func (r *Router) changeStateful(c *config.Config) {
 	if s.nat != nil || s.firewall != nil {
 		r.fwd.stateful = &dataplane.Stateful{
 			Sessions: s.sessions, Mappings: s.mappings, NAT: s.nat, Firewall: s.firewall,
-			HelpFTP: slices.Contains(c.Sessions.Helpers, "ftp"), Loose: c.Sessions.Loose,
+			HelpFTP: s.nat != nil && slices.Contains(c.Sessions.Helpers, "ftp"), Loose: c.Sessions.Loose,
 		}
+	}
+	if s.nat == nil && s.firewall != nil && !s.firewall.Stateful() {
+		r.fwd.stateful.Sessions = nil // access rules need none, and a flood shall not fill a table for nothing
 	}
 	r.fwd.dirty = true
 	r.later = append(r.later, r.endForbidden)
@@ -136,6 +147,7 @@ func (r *Router) endForbidden() {
 		s.mappings.Retain(nat.NewPolicy(nil, nil, nil), now)
 		return
 	}
+	r.dp.Domain().Synchronize() // a worker in the middle of a batch may still make what the old policy allows
 	s.mappings.Retain(s.nat, now)
 	ended := s.sessions.Flush(s.reader, now, conntrack.Filter{Test: func(one *conntrack.Session) bool {
 		return !s.mappings.Stands(s.nat, one.Key(conntrack.Original), one.Key(conntrack.Reply))

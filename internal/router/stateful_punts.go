@@ -62,20 +62,23 @@ func (r *Router) ruleOf(p *dataplane.Punt) (name string, line int) {
 
 // sendReset answers a TCP segment that a rule rejects.
 func (r *Router) sendReset(now time.Time, p *dataplane.Punt) {
-	if r.limits.allow(now, packet.IPv4(p.Packet).Src()) {
-		r.send.Output(dataplane.TCPReset(p))
+	if reset := dataplane.TCPReset(p); reset != nil && r.limits.allow(now, packet.IPv4(p.Packet).Src()) {
+		r.send.Output(reset)
 	}
 }
 
 const (
-	// holdSYN is how long an unsolicited SYN waits for a SYN of the other side (RFC 5382 REQ-4).
-	holdSYN = 6 * time.Second
+	// synHold is how long an unsolicited SYN waits for a SYN of the other side (RFC 5382 REQ-4).
+	synHold = 6 * time.Second
 	// maxHeld bounds them: a flood is dropped in silence, which is what REQ-4 asks of the first six seconds anyway.
 	maxHeld = 1024
 )
 
 // heldSYNs are SYNs from outside that nobody has asked for, oldest first.
-type heldSYNs struct{ waiting []heldSYN }
+type heldSYNs struct {
+	waiting []heldSYN
+	hold    time.Duration // synHold, but in tests
+}
 
 type heldSYN struct {
 	due  time.Time
@@ -88,22 +91,40 @@ func (r *Router) hold(now time.Time, p *dataplane.Punt) {
 	if len(held.waiting) == maxHeld {
 		return
 	}
-	held.waiting = append(held.waiting, heldSYN{now.Add(holdSYN), *p})
+	held.waiting = append(held.waiting, heldSYN{now.Add(held.hold), *p})
 }
 
 // releaseSYNs answers those whose time is over with port unreachable, unless an inside host has opened the
 // same connection meanwhile.
 func (r *Router) releaseSYNs(now time.Time) {
-	s := r.stateful
-	for len(s.held.waiting) > 0 && !s.held.waiting[0].due.After(now) {
-		p := s.held.waiting[0].punt
-		s.held.waiting = s.held.waiting[1:]
-		var parsed conntrack.Parsed
-		conntrack.Parse(packet.IPv4(p.Packet), &parsed)
-		if _, _, known := s.sessions.Peek(s.reader, r.sessionTick(), &parsed.Key); !known {
+	held := &r.stateful.held
+	for len(held.waiting) > 0 && !held.waiting[0].due.After(now) {
+		p := held.waiting[0].punt
+		held.waiting = held.waiting[1:]
+		if !r.send.Opened(&p) {
 			r.send.Return(&p, dataplane.DropNATUnsolicited, packet.ICMPUnreachable, packet.ICMPPortUnreachable)
 		}
 	}
+}
+
+// due is when the oldest is to be answered; zero: none waits.
+func (h *heldSYNs) due() time.Time {
+	if len(h.waiting) == 0 {
+		return time.Time{}
+	}
+	return h.waiting[0].due
+}
+
+// holdLocal keeps a SYN that has come as far as the router, where nobody listens. Its session goes: it would have
+// the addresses and ports of the connection that an inside host may be about to open.
+func (r *Router) holdLocal(now time.Time, p *dataplane.Punt, ip packet.IPv4) {
+	r.dp.CountDrop(dataplane.DropNATUnsolicited)
+	var parsed conntrack.Parsed
+	conntrack.Parse(ip, &parsed)
+	r.stateful.sessions.End(r.stateful.reader, r.sessionTick(), &parsed.Key)
+	whole := *p
+	whole.Packet = ip
+	r.hold(now, &whole)
 }
 
 // unsolicited reports a SYN to an address that NAT translates to, at a port where the router does not

@@ -252,7 +252,9 @@ func (w *worded) mappingRow(m *nat.Row, now conntrack.Tick) api.NATMapping {
 func (r *Router) NATRules() (rows []api.NATRule) {
 	var w worded
 	var outside map[string][]string
+	var policy *nat.Policy
 	r.do(func() {
+		policy = r.stateful.nat
 		w = worded{natRules: r.config.NAT, forwards: r.config.Forwards}
 		outside = map[string][]string{}
 		for i := range r.config.Ports {
@@ -262,12 +264,18 @@ func (r *Router) NATRules() (rows []api.NATRule) {
 			}
 		}
 	})
+	var made []uint64
+	if policy != nil {
+		rules, forwards := policy.SessionsMade()
+		made = append(rules, forwards...)
+	}
+	made = append(made, make([]uint64, len(w.natRules)+len(w.forwards))...)
 	sessions, mappings := r.natUse(len(w.natRules) + len(w.forwards))
 	for i := range w.natRules {
 		n := &w.natRules[i]
 		row := api.NATRule{
 			Kind: "rule", Name: n.Name, Type: string(n.Type), Port: n.Out, Match: natMatch(n), Outside: textOf(n.To),
-			Filtering: string(n.Filtering), Sessions: sessions[i], Mappings: mappings[i], Line: n.Pos.Line,
+			Filtering: string(n.Filtering), Sessions: sessions[i], Mappings: mappings[i], Created: made[i], Line: n.Pos.Line,
 		}
 		switch {
 		case n.Type == config.NATMasquerade, n.Type == config.NATCGNAT && len(n.To) == 0:
@@ -285,7 +293,7 @@ func (r *Router) NATRules() (rows []api.NATRule) {
 			Kind: "forward", Name: f.Name, Type: "forward", Port: f.In,
 			Match:   protocolName(f.Protocol) + " port " + rangeText(f.Ports),
 			Outside: append([]string{}, outside[f.In]...), To: forwardTarget(f),
-			Sessions: sessions[len(w.natRules)+i], Line: f.Pos.Line,
+			Sessions: sessions[len(w.natRules)+i], Created: made[len(w.natRules)+i], Line: f.Pos.Line,
 		}
 		if f.Address.IsValid() {
 			row.Outside = []string{f.Address.String()}

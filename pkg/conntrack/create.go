@@ -104,7 +104,7 @@ func (t *Table) make(now Tick, set *settings, n *New, p *Parsed) (number uint32,
 		t.release(word, 0)
 		return 0, nil, ReasonHostLimit
 	}
-	number, s = t.allocate(set.slabLimit)
+	number, s = t.allocate(set.slabLimit, n.Original.Protocol, n.Flags)
 	if s == nil {
 		if word&insideMask != 0 {
 			t.release(word, n.Inside)
@@ -120,7 +120,6 @@ func (t *Table) make(now Tick, set *settings, n *New, p *Parsed) (number uint32,
 	s.seen = now
 	s.routes[Original].Store(routeWord(noAdjacency, n.In, n.Rule))
 	s.routes[Reply].Store(routeWord(noAdjacency, n.Out, n.NATRule))
-	s.generation.Store(0)
 	s.next, s.prev = 0, unfiled
 	s.counts = [2]count{}
 	s.counts[Original].add(uint32(p.Count), uint32(p.Length))
@@ -134,11 +133,6 @@ func (t *Table) make(now Tick, set *settings, n *New, p *Parsed) (number uint32,
 		word = s.pickUp(word, p)
 	}
 	s.word.Store(word | alive)
-	t.protocols[n.Original.Protocol].Add(1)
-	if n.Flags&(SourceTranslated|DestTranslated) != 0 {
-		t.translated.Add(1)
-	}
-	t.created.Add(1)
 	return number, s, ReasonNone
 }
 
@@ -212,10 +206,6 @@ func (t *Table) bury(now Tick, number uint32, s *Session, word uint32) {
 	}
 	t.unlockBoth(original, reply)
 	t.release(word, s.inside(word))
-	t.protocols[word>>protocolShift].Add(-1)
-	if Flags(word>>flagsShift)&(SourceTranslated|DestTranslated) != 0 {
-		t.translated.Add(-1)
-	}
 	if t.ended != nil {
 		t.ended(now, s)
 	}

@@ -14,15 +14,29 @@
 // from which that followed: as long as nothing has changed, a packet of an established flow costs one lookup for
 // filter, NAT, route and neighbour together.
 //
+// An entry has 112 octets; with its two references in the index a session costs less than 128 at a million. Neither entries nor
+// index hold a pointer, so that the collector never looks into them.
+//
 // # Who may do what, when
 //
 // Finding takes no lock: the caller is in a read section of the [rcu.Domain], and an entry is
-// used again only after a grace period. Changes of the index lock one shard at a time; what changes inside
-// an entry is guarded by the entry's own lock bit. Entries and index hold no pointer, so that
-// the collector never looks into them.
+// used again only after a grace period. Changes of the index lock the shards of the keys, in their order; what changes inside
+// an entry is guarded by the entry's own lock bit, or atomic. The locks of slab, rings of the wheel and hosts are taken last, one at a time.
+//
+// A session ends once: by whoever clears the bit "alive" in its word, under its lock bit. That one takes it out of the wheel and the
+// index, off the counters, tells of it, and puts it to rest.
 //
 // # Time
 //
 // Time is a [Tick], handed in. A timer wheel holds the indices of entries; a packet only writes its time
-// into the entry, and the wheel files it anew when it comes by.
+// into the entry, and the wheel files it anew when it comes by. A session whose time is over is neither found nor in anybody's way, whether the
+// wheel has met it or not.
+//
+// # Bounds
+//
+// Sessions in all, for each inside address, and unanswered TCP openings from outside are limited. Beyond a limit new sessions are refused, with a
+// counted reason; a live session is never ended for a new one. What attackers can do at most: a table full of their
+// own sessions (they are outside: MaxHalfOpen, as long as nobody inside answers; they are inside: MaxPerHost).
+// They cannot aim at a chain of the index (its hash has a secret seed), reset a connection whose numbers they do not see (the
+// window, see [WindowMode]), nor keep alive what inside does not use (see [Session.Update]).
 package conntrack

@@ -32,7 +32,6 @@ type net struct {
 	near   [2][]*Parsed // from a host to the table
 	far    [2][]*Parsed // from the table to the other host
 	scaled bool
-	count  int
 }
 
 func (h *host) synAcked() bool { return int32(h.una-h.iss) > 0 }

@@ -25,16 +25,19 @@ func (t *Table) Bytes() int {
 // Counts of what happened, by reason and by kind; for counters, drops and metrics.
 func (t *Table) Counts() Counts {
 	c := Counts{
-		Created: t.created.Load(), Expired: t.expired.Load(), Removed: t.removed.Load(),
-		ByProtocol: map[uint8]int{}, HalfOpen: int(t.halfOpen.Load()), Translated: int(t.translated.Load()),
+		Expired: t.expired.Load(), Removed: t.removed.Load(),
+		ByProtocol: map[uint8]int{}, HalfOpen: int(t.halfOpen.Load()),
 	}
-	for i := range t.refused {
-		c.Refused[i] = t.refused[i].Load()
-	}
-	for i := range t.protocols {
-		if n := t.protocols[i].Load(); n != 0 {
+	t.slab.mu.Lock()
+	c.Created, c.Translated = t.slab.created, t.slab.translated
+	for i, n := range t.slab.protocols {
+		if n != 0 {
 			c.ByProtocol[uint8(i)] = int(n)
 		}
+	}
+	t.slab.mu.Unlock()
+	for i := range t.refused {
+		c.Refused[i] = t.refused[i].Load()
 	}
 	return c
 }

@@ -2,6 +2,7 @@ package conntrack
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -147,5 +148,97 @@ func use(t *testing.T, table *Table, now Tick, random *rand.Rand, keys int) {
 		}
 		s.Update(table, now, d, p, false)
 		s.State()
+	}
+}
+
+// TestReadersNeverMissWhatIsThere: sessions come and go in one shard of the index, so that its references move all the time, and those that
+// stay are found by every look.
+func TestReadersNeverMissWhatIsThere(t *testing.T) {
+	d := rcu.NewDomain()
+	table := NewTable(Config{}, 1, d, nil)
+	var same []Key
+	for i := 0; len(same) < 300; i++ {
+		k := udpKey(i)
+		if table.shardOf(table.hashKey(&k)) == &table.shards[0] {
+			same = append(same, k)
+		}
+	}
+	writer := d.Register()
+	create := func(k Key) *Session {
+		n := New{Original: k, Reply: k}
+		s, r := table.Create(1000, &n, datagram(k))
+		if r != ReasonNone {
+			t.Error(r)
+		}
+		return s
+	}
+	d.Enter(writer)
+	for i := 0; i < len(same); i += 2 {
+		create(same[i])
+	}
+	d.Exit(writer)
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		reader := d.Register()
+		defer done.Store(true)
+		for round := range 3000 {
+			d.Enter(reader)
+			for i := 0; i < len(same); i += 2 {
+				if s, _ := table.Find(1000, &same[i]); s == nil || s.Key(Original) != same[i] {
+					t.Errorf("round %d: session %d was missed", round, i)
+				}
+			}
+			d.Exit(reader)
+			if t.Failed() {
+				return
+			}
+		}
+	})
+	random := rand.New(rand.NewPCG(1, 1))
+	present := map[int]*Session{}
+	for !done.Load() {
+		d.Enter(writer)
+		for range 100 {
+			i := random.IntN(len(same)/2)*2 + 1
+			if s := present[i]; s != nil {
+				table.Remove(1000, s)
+				delete(present, i)
+			} else {
+				present[i] = create(same[i])
+			}
+		}
+		d.Exit(writer)
+	}
+	wg.Wait()
+}
+
+// TestReaderThatFindsNothingAmidAMoveLooksAgain holds a removal in the middle of its move, where a reference is at neither place that a
+// reader looks at: the reader must not come back without the session.
+func TestReaderThatFindsNothingAmidAMoveLooksAgain(t *testing.T) {
+	w := newWorld(t, Config{})
+	s := w.openUDP(1)
+	k := udpKey(1)
+	h := w.table.hashKey(&k)
+	sh := w.table.shardOf(h)
+	array := *sh.array.Load()
+	at := home(h, len(array))
+	ref := array[at]
+	sh.sequence.Add(1)
+	atomic.StoreUint32(&array[at], 0)
+	started, found := make(chan bool), make(chan *Session, 1)
+	go func() {
+		close(started)
+		s, _ := w.table.Find(w.now, &k)
+		found <- s
+	}()
+	<-started
+	for range 10000 {
+		runtime.Gosched()
+	}
+	atomic.StoreUint32(&array[at], ref)
+	sh.sequence.Add(1)
+	if got := <-found; got != s {
+		t.Error("it was missed")
 	}
 }

@@ -32,6 +32,10 @@ type slab struct {
 	closed uint32
 	open   uint32
 	token  rcu.Token // of closed
+
+	created    uint64
+	protocols  [256]int32 // sessions of each
+	translated int        // sessions that NAT changes
 }
 
 // entry by its number.
@@ -39,21 +43,26 @@ func (t *Table) entry(number uint32) *Session {
 	return &t.slab.chunks[number>>chunkBits&(numChunks-1)].Load()[number&(chunkSize-1)]
 }
 
-// allocate takes a free entry; 0: there is none below the limit.
-func (t *Table) allocate(limit uint32) (uint32, *Session) {
+// allocate takes a free entry for a session of a protocol; 0: there is none below the limit.
+func (t *Table) allocate(limit uint32, protocol uint8, flags Flags) (uint32, *Session) {
 	b := &t.slab
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.free == 0 {
 		t.harvest()
 	}
+	if b.free == 0 && b.fresh > limit {
+		return 0, nil
+	}
+	b.created++
+	b.protocols[protocol]++
+	if flags&(SourceTranslated|DestTranslated) != 0 {
+		b.translated++
+	}
 	if number := b.free; number != 0 {
 		s := t.entry(number)
 		b.free = s.next
 		return number, s
-	}
-	if b.fresh > limit {
-		return 0, nil
 	}
 	if b.fresh == b.made {
 		b.chunks[b.made>>chunkBits].Store(new(chunk))
@@ -78,7 +87,12 @@ func (t *Table) harvest() {
 // retire puts an entry to rest that no list and no index knows any more.
 func (t *Table) retire(number uint32, s *Session) {
 	b := &t.slab
+	protocol, flags := s.protocol(), s.Flags()
 	b.mu.Lock()
 	s.next, b.open = b.open, number
+	b.protocols[protocol]--
+	if flags&(SourceTranslated|DestTranslated) != 0 {
+		b.translated--
+	}
 	b.mu.Unlock()
 }

@@ -102,11 +102,9 @@ type Table struct {
 	rings  [numRings]ring
 	hosts  hosts
 
-	live, halfOpen            atomic.Int64
-	created, expired, removed atomic.Uint64
-	refused                   [NumReasons]atomic.Uint64
-	protocols                 [256]atomic.Int32
-	translated                atomic.Int64
+	live, halfOpen   atomic.Int64
+	expired, removed atomic.Uint64
+	refused          [NumReasons]atomic.Uint64
 }
 
 // Sizes for Bytes.

@@ -130,8 +130,11 @@ func (t *Table) segment(s *Session, w uint32, d Direction, p *Parsed) (after uin
 		if set.window == WindowStrict && w&strayed == 0 && !trusting {
 			return w, false, ReasonTCPWindow
 		}
-		if !trusting { // it passes, but it moves nothing
-			return w | strayed, state == Established, ReasonNone
+		if !trusting {
+			// It passes, but it moves nothing; and it gives more time only if it comes from inside: others can make such
+			// segments without seeing the connection.
+			fromInside := (d == Original) == (w&(uint32(FromOutside)<<flagsShift) == 0)
+			return w | strayed, state == Established && fromInside, ReasonNone
 		}
 	}
 	if state == Reset && w&ended(d) != 0 {

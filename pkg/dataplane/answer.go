@@ -122,7 +122,7 @@ func (i Injector) Opened(punt *Punt) bool {
 	w.begin()
 	defer w.end()
 	st := w.tables.Stateful
-	if st == nil {
+	if st == nil || st.Sessions == nil {
 		return false
 	}
 	w.readTick()

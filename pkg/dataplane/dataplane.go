@@ -34,7 +34,6 @@ type Dataplane struct {
 	tables   atomic.Pointer[Tables]
 
 	generation atomic.Uint32 // of all that a session's stored route follows from; never 0
-	pieces     pieces        // fragments that NAT and firewall want whole
 
 	errorRate atomic.Int64 // ICMP errors a second and worker; 0: no limit
 
@@ -50,6 +49,8 @@ type Dataplane struct {
 	failures chan Failure
 
 	retired Counters // of workers that are gone
+
+	pieces pieces // fragments that NAT and firewall want whole; away from what every packet reads
 }
 
 // Attachment is a device that a port reads and writes, with what it has counted. A device

@@ -11,6 +11,17 @@
 // decides, rewrite.go changes the headers, transmit.go writes. What a packet rarely
 // meets stands behind them: options.go, fragment.go, segment.go, mss.go, icmp.go.
 //
+// # Sessions
+//
+// With [Tables.Stateful] a packet passes its session between ip4Input and ip4Rewrite; without, it pays one comparison
+// with nil. track.go finds the session, and follows what it has stored: one lookup for filter, NAT, route and neighbour. Behind
+// it stand, in the order in which a packet meets them: whole.go (fragments), revise.go (something has changed), inbound.go,
+// judge.go and outbound.go (no session yet), related.go (ICMP errors), answer.go (what the control
+// plane is asked for). What it rests upon, a generation that grows with every change, is explained in track.go.
+//
+// Addresses and ports are changed in ip4Rewrite, where the TTL is: behind all that may still refuse the packet. Until then a
+// packet only notes its new destination (work.dst), and whatever quotes, keeps or captures it sees it as it came.
+//
 // # One worker, one packet, no waiting
 //
 // A worker is a goroutine that owns the reading side of some ports. It handles a

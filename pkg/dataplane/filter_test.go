@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"net/netip"
 	"testing"
 
 	"vrouterd/internal/packet"
@@ -268,6 +269,50 @@ func TestAccessRulesMeetEveryPacket(t *testing.T) {
 	b.cross(portA, udpPacket(e, nil), portB)
 }
 
+func TestAccessRulesAloneNeedNoSessions(t *testing.T) {
+	no := rule("", "", packet.ProtoTCP, 0, firewall.Drop)
+	no.In, no.Match.TCPFlags, no.Match.TCPMask = uint16(portB), packet.TCPSyn, packet.TCPSyn|packet.TCPAck
+	away := rule("", "", packet.ProtoUDP, 0, firewall.RejectAdmin)
+	away.Out = uint16(portB)
+	b := newNATbed(t, natOptions{firewall: &firewall.Config{Access: []firewall.Rule{no, away}}})
+	b.change(func(t *Tables) { t.Stateful.Sessions = nil })
+	e := ends{hostB, inner, 1, 2}
+	b.refused(portB, tcpPacket(e, packet.TCPSyn, 1, 0, nil), DropAccess)
+	b.cross(portB, tcpPacket(e, packet.TCPSyn|packet.TCPAck, 1, 1, nil), portA)
+	b.refused(portA, udpPacket(e.back(), nil), DropAccessReject)
+	b.punt()
+	b.cross(portB, udpPacket(e, nil), portA)
+	// Fragments show their ports together only.
+	pieces := cut(udpPacket(e.back(), numbered(2000)), 1480)
+	b.arrive(portA, pieces[0])
+	b.refused(portA, pieces[1], DropAccessReject)
+	b.punt()
+	b.sessionsAre(0)
+}
+
+func TestOneToOneBothWays(t *testing.T) {
+	outside := addr("10.2.0.50")
+	rules := []nat.Rule{{Out: uint16(portB), Type: nat.OneToOne, Inside: other, Source: []netip.Prefix{netip.MustParsePrefix("10.1.0.3/32")}, Outside: []packet.Addr{outside}}}
+	b := newNATbed(t, natOptions{rules: append(rules, masquerade()...), firewall: home()})
+	if got := endsOf(b.cross(portA, udpPacket(ends{other, hostB, 5000, 53}, nil), portB)); got != (ends{outside, hostB, 5000, 53}) {
+		t.Errorf("left as %+v", got)
+	}
+	b.reroute("10.2.0.3/32", adjToB)
+	got := b.cross(portB, echo(peer, outside, packet.ICMPEchoRequest, 7, nil), portA)
+	if got.Dst() != other || endsOf(got).sport != 7 {
+		t.Errorf("came to %v", got.Dst())
+	}
+	back := b.cross(portA, echo(other, peer, packet.ICMPEchoReply, 7, nil), portB)
+	if back.Src() != outside {
+		t.Errorf("the answer left from %v", back.Src())
+	}
+	// A protocol without ports.
+	gre := ipPacket(peer, outside, 47, numbered(20))
+	if got := b.cross(portB, gre, portA); got.Dst() != other {
+		t.Errorf("GRE came to %v", got.Dst())
+	}
+}
+
 func TestBroadcastsAreJudgedWithoutASession(t *testing.T) {
 	b := newNATbed(t, natOptions{rules: masquerade(), firewall: home(), tables: func(t *Tables) { t.Adjacencies[adjBroadB].Port = portB }})
 	for _, dst := range []string{"255.255.255.255", "224.0.0.9", "10.2.0.255"} {
@@ -279,6 +324,33 @@ func TestBroadcastsAreJudgedWithoutASession(t *testing.T) {
 		t.Errorf("punted for %v", p.Reason)
 	}
 	b.sessionsAre(0)
+}
+
+func TestOnlySessionsCountForARulesLimit(t *testing.T) {
+	few := rule("", "", 0, 0, firewall.Accept)
+	few.MaxHost = 2
+	b := newNATbed(t, natOptions{rules: masquerade(func(r *nat.Rule) { r.PortMin, r.PortMax = 5000, 5001 }), firewall: home(few, rule("", "", 0, 0, firewall.Drop))})
+	for range 4 { // broadcasts, packets that cannot leave, and those for which there is no port
+		b.arrive(portA, udpPacket(ends{inner, packet.Broadcast, 1, 2}, nil))
+		b.punt()
+		b.refused(portA, udpPacket(ends{inner, hostB, 1, 2}, nil, withTTL(1)), DropTTL)
+		b.punt()
+	}
+	first := b.cross(portA, udpPacket(ends{inner, hostB, 5000, 53}, nil), portB)
+	for range 4 { // and errors
+		b.cross(portB, icmpError(hostB, packet.ICMPUnreachable, packet.ICMPPortUnreachable, 0, first), portA)
+	}
+	b.cross(portA, udpPacket(ends{inner, hostB, 5001, 53}, nil), portB)
+	b.refused(portA, udpPacket(ends{inner, hostB, 5002, 53}, nil), DropFirewall)
+	for range 4 {
+		b.refused(portA, udpPacket(ends{other, hostB, 5002, 53}, nil), DropNATNoPorts)
+		b.punt()
+	}
+	b.clock += 301e9
+	b.sessions.Expire(conntrack.TickOf(b.clock), 10)
+	for port := uint16(5002); port < 5004; port++ {
+		b.cross(portA, udpPacket(ends{other, hostB, port, 53}, nil), portB)
+	}
 }
 
 func TestLoggedPacketsAreCopied(t *testing.T) {

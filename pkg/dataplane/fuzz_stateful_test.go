@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"vrouterd/internal/packet"
+	"vrouterd/internal/reassembly"
 	"vrouterd/pkg/conntrack"
 	"vrouterd/pkg/firewall"
 )
@@ -82,8 +83,12 @@ func FuzzStateful(f *testing.F) {
 		}
 		fix(frame, id)
 		for range 2 {
+			before := b.fate()
 			b.receive(id, frame)
 			check()
+			if b.fate() == before {
+				t.Fatalf("the frame vanished: drops %v", b.drops())
+			}
 			rounds := 0
 			for b.popAll(func(p *Punt) {
 				switch p.Reason {
@@ -120,6 +125,16 @@ func FuzzStateful(f *testing.F) {
 			t.Fatalf("%d mappings without a session", n)
 		}
 	})
+}
+
+// fate grows with all that may become of a frame.
+func (b *natbed) fate() (n uint64) {
+	f := b.fates()
+	n = f.dropped + f.sent + f.waiting + b.d.FragmentCount(reassembly.Held) + b.d.FragmentCount(reassembly.Duplicate)
+	for _, p := range b.d.Counters().Punts {
+		n += p
+	}
+	return n
 }
 
 // popAll takes the punts that wait now, and reports whether there were any.

@@ -83,6 +83,12 @@ func (w *worker) open(p *work) {
 		w.letGo(&o)
 		return
 	}
+	if out == 0 && st.rules() == nil && st.outside(uint16(p.in)) && state == firewall.New {
+		// Nothing would ask for this session: no rule, no translation. Scans and floods of
+		// the router's own address take no room from those who are inside.
+		w.ip4Local(p)
+		return
+	}
 	if a.Kind == Rewrite && !p.own && w.cannotLeave(p, a, o.inside.Dst) {
 		w.letGo(&o)
 		return

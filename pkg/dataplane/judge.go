@@ -15,7 +15,7 @@ func (w *worker) rulesSee(p *work, state firewall.State) firewall.Packet {
 	k := firewall.Packet{
 		Key: parsed.Key, In: uint16(p.in), State: state,
 		ICMPType: parsed.ICMPType, ICMPCode: parsed.ICMPCode, TCPFlags: parsed.Flags,
-		DSCP: ip.TOS() >> 2, Length: len(ip), Count: parsed.Count,
+		DSCP: ip.TOS() >> 2, Length: len(ip), Segment: p.wireLen(), Count: parsed.Count,
 	}
 	if parsed.Class == conntrack.ClassError || parsed.Class == conntrack.ClassInvalid {
 		// Its own addresses, not those of the packet that it quotes; ports it has none, or they lie.
@@ -42,11 +42,46 @@ func (w *worker) access(p *work, k *firewall.Packet) (stable, ok bool) {
 	return false, false
 }
 
+// guard is all of it where there are access rules and nothing else: no sessions, which a flood could
+// use up. TCP segments that open no connection are Established to rules, as with the access lists of old.
+func (w *worker) guard(p *work) {
+	dst := p.ip().Dst()
+	_, a := w.route(p, dst)
+	out, leaves := egressOf(a)
+	if !leaves {
+		w.turnAway(p, a, dst)
+		return
+	}
+	state := firewall.Established
+	switch w.flow.parsed.Class {
+	case conntrack.ClassInvalid:
+		state = firewall.Invalid
+	case conntrack.ClassOpens:
+		state = firewall.New
+	case conntrack.ClassError:
+		state = firewall.Related
+	}
+	k := w.rulesSee(p, state)
+	k.Out = out
+	if _, ok := w.access(p, &k); ok {
+		w.dispatch(p, a, dst)
+	}
+}
+
 // judge asks the rules between zones.
 func (w *worker) judge(p *work, rules *firewall.Policy, k *firewall.Packet) firewall.Verdict {
 	v := rules.Judge(w.now, k)
 	if v.Log {
 		w.logged(p, k.Out, v, false)
+	}
+	return v
+}
+
+// judgeAlone is judge for a packet that will have no session: a rule that counts sessions is to forget it at once.
+func (w *worker) judgeAlone(p *work, rules *firewall.Policy, k *firewall.Packet) firewall.Verdict {
+	v := w.judge(p, rules, k)
+	if v.Action == firewall.Accept && v.ID != 0 && k.State != firewall.Invalid {
+		rules.Ended(v.ID, &k.Key)
 	}
 	return v
 }
@@ -101,7 +136,7 @@ func (w *worker) admitLocal(p *work) bool {
 		return false
 	}
 	if rules := f.st.rules(); rules != nil {
-		if v := w.judge(p, rules, &k); v.Action != firewall.Accept {
+		if v := w.judgeAlone(p, rules, &k); v.Action != firewall.Accept {
 			w.refuse(p, v.Action, DropFirewall, DropFirewallReject)
 			return false
 		}

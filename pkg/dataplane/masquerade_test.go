@@ -218,6 +218,39 @@ func checkSuper(t *testing.T, frames []sent, src packet.Addr, octets int, whole 
 	}
 }
 
+func TestREQ13_WhatIsTooBigIsFragmentedBehindNAT(t *testing.T) { // RFC 4787 REQ-13
+	b := newNATbed(t, natOptions{rules: masquerade(), tables: func(t *Tables) { t.Ports[portB].MTU = 600 }})
+	e := ends{inner, hostB, 5000, 53}
+	b.arrive(portA, udpPacket(e, numbered(1200)))
+	frames := b.all(portB)
+	got := join(t, frames)
+	good(t, got)
+	if len(frames) != 3 || got.Src() != wan || len(got) != 1228 {
+		t.Errorf("%d fragments of %d octets from %v", len(frames), len(got), got.Src())
+	}
+}
+
+func TestRFC5382REQ2_SimultaneousOpen(t *testing.T) {
+	b := newNATbed(t, natOptions{rules: masquerade(func(r *nat.Rule) { r.Filtering = nat.AddressAndPortDependent }), firewall: home()})
+	e := ends{inner, hostB, 40000, 80}
+	seen := endsOf(b.cross(portA, tcpPacket(e, packet.TCPSyn, 100, 0, nil), portB))
+	b.cross(portB, tcpPacket(seen.back(), packet.TCPSyn, 900, 0, nil), portA)
+	b.cross(portA, tcpPacket(e, packet.TCPSyn|packet.TCPAck, 100, 901, nil), portB)
+	b.cross(portB, tcpPacket(seen.back(), packet.TCPSyn|packet.TCPAck, 900, 101, nil), portA)
+	b.cross(portA, tcpPacket(e, packet.TCPAck, 101, 901, []byte("x")), portB)
+	b.cross(portB, tcpPacket(seen.back(), packet.TCPAck, 901, 102, []byte("y")), portA)
+	b.sessionsAre(1)
+}
+
+func TestMSSIsClampedBehindNAT(t *testing.T) {
+	b := newNATbed(t, natOptions{rules: masquerade(), tables: func(t *Tables) { t.Ports[portB].MSSClamp = 1300 }})
+	ip := ipPacket(inner, hostB, packet.ProtoTCP, tcpSegment(inner, hostB, packet.TCPSyn, mssOption(1460), nil))
+	got := b.cross(portA, ip, portB)
+	if mss := binary.BigEndian.Uint16(got.Payload()[packet.TCPMinLen+2:]); mss != 1300 || got.Src() != wan {
+		t.Errorf("MSS %d from %v", mss, got.Src())
+	}
+}
+
 func TestRouterWithoutNATForwardsAsBefore(t *testing.T) {
 	b := newNATbed(t, natOptions{})
 	ip := udpPacket(ends{inner, hostB, 1, 2}, []byte("payload"))

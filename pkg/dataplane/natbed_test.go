@@ -71,6 +71,10 @@ func newNATbed(t testing.TB, o natOptions) *natbed {
 		if s.Flags()&conntrack.Mapped != 0 {
 			b.mappings.Release(now, s.Key(conntrack.Original), s.Key(conntrack.Reply))
 		}
+		if id, _ := s.Rules(); id != 0 {
+			k := insideKey(s.Key(conntrack.Original), s.Key(conntrack.Reply))
+			b.d.Tables().Stateful.Firewall.Ended(id, &k)
+		}
 	})
 	b.change(func(tables *Tables) {
 		st := &Stateful{Sessions: b.sessions, HelpFTP: o.helpFTP, Loose: o.sessions.Loose}

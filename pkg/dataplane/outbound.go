@@ -45,6 +45,9 @@ func (w *worker) tryCreate(p *work, o *opening) (*conntrack.Session, bool) {
 		n := w.session(p, o, &source)
 		s, reason := st.Sessions.Create(w.now, &n, &f.parsed)
 		if reason == conntrack.ReasonNone && !n.Existed {
+			if st.NAT != nil {
+				st.NAT.Made(n.NATRule)
+			}
 			return s, true
 		}
 		if n.Flags&conntrack.Mapped != 0 {
@@ -130,7 +133,7 @@ func (w *worker) session(p *work, o *opening, source *nat.Source) conntrack.New 
 	if f.st.HelpFTP && there.Protocol == packet.ProtoTCP && outside.DstPort == portFTP && o.out != 0 && p.in != 0 {
 		n.Flags |= conntrack.Helped | conntrack.Liberal
 	}
-	if f.st.outside(uint16(p.in)) {
+	if f.st.outside(uint16(p.in)) && o.target.Rules < 0 { // a hairpin comes from inside, also by a port with rules of its own
 		n.Flags |= conntrack.FromOutside
 	} else if p.in != 0 {
 		n.Inside = there.Src // what outside opens counts for nobody: it must not use up what an inside host may have

@@ -1,12 +1,8 @@
 package dataplane
 
 import (
-	"math/rand/v2"
-	"runtime"
-	"sync/atomic"
 	"testing"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"vrouterd/internal/packet"
@@ -73,6 +69,20 @@ func TestRouterTalksToItself(t *testing.T) {
 	b.sessionsAre(0)
 }
 
+func TestScansOfTheRouterTakeNoSessions(t *testing.T) {
+	b := newNATbed(t, natOptions{rules: masquerade()})
+	for port := uint16(1); port < 500; port++ {
+		b.arrive(portB, tcpPacket(ends{hostB, wan, port, port}, packet.TCPSyn, 1, 0, nil))
+		b.arrive(portB, udpPacket(ends{hostB, wan, port, port}, nil))
+	}
+	b.sessionsAre(0)
+	// The router serves and answers all the same.
+	b.d.Control().Output(tcpPacket(ends{wan, hostB, 7, 7}, packet.TCPSyn|packet.TCPAck, 1, 2, nil))
+	if got := endsOf(b.one(portB).ip); got != (ends{wan, hostB, 7, 7}) {
+		t.Errorf("answered as %+v", got)
+	}
+}
+
 func TestForgedOwnSourceOpensNoSession(t *testing.T) {
 	b := newNATbed(t, natOptions{rules: masquerade()})
 	b.refused(portB, udpPacket(ends{wan, wan, 1, 2}, nil), DropSourceMartian)
@@ -110,6 +120,29 @@ func TestSourceRouteIsFollowedBeforeTracking(t *testing.T) {
 		t.Errorf("left for %v", got.Dst())
 	}
 	b.sessionsAre(1)
+}
+
+func TestCapturesShowPacketsAsTheyAreAtTheirStage(t *testing.T) {
+	tap := newTap(100, StageRx, StagePunt, StageDrop, StageTx)
+	b := newNATbed(t, natOptions{rules: masquerade(), firewall: home(), tables: withTaps(tap)})
+	e := ends{inner, hostB, 5000, 53}
+	seen := endsOf(b.cross(portA, udpPacket(e, nil), portB))
+	b.refused(portA, udpPacket(e, nil, withTTL(1)), DropTTL)
+	b.cross(portB, udpPacket(seen.back(), nil), portA)
+	for i, want := range []struct {
+		stage Stage
+		port  PortID
+		ends  ends
+	}{
+		{StageRx, portA, e}, {StageTx, portB, seen},
+		{StageRx, portA, e}, {StageDrop, portA, e},
+		{StageRx, portB, seen.back()}, {StageTx, portA, e.back()},
+	} {
+		r := <-tap.C
+		if got := endsOf(packet.IPv4(r.Frame[packet.EthernetLen:])); r.Stage != want.stage || r.Port != want.port || got != want.ends {
+			t.Errorf("record %d: %v at port %d, %+v", i, r.Stage, r.Port, got)
+		}
+	}
 }
 
 func TestHelpedSessionsGoThroughTheControlPlane(t *testing.T) {
@@ -231,172 +264,5 @@ func TestEstablishedFlowAllocatesNothing(t *testing.T) {
 	})
 	if allocs != 0 {
 		t.Errorf("%v allocations a packet", allocs)
-	}
-}
-
-// Two workers carry flows of both directions through NAT while routes, tables and sessions change under them. What
-// leaves is always translated rightly.
-func TestTwoWorkersTranslateWhileEverythingChanges(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	b := newNATbed(t, natOptions{rules: masquerade(), firewall: home()})
-	b.d.most, b.d.queues = 2, b.d.queues[:1]
-	defer b.d.Close()
-	for _, id := range []PortID{portA, portB} {
-		if err := b.d.Start(id, b.d.tables.Load().Ports[id].Attachment); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var stop atomic.Bool
-	var out, back, wrong atomic.Int64
-	done := make(chan struct{}, 3)
-	run := func(f func(r *rand.Rand)) {
-		go func() {
-			r := rand.New(rand.NewPCG(3, 4))
-			for !stop.Load() {
-				f(r)
-				runtime.Gosched()
-			}
-			done <- struct{}{}
-		}()
-	}
-	run(func(r *rand.Rand) { // inside
-		e := ends{inner, hostB, uint16(5000 + r.IntN(50)), 53}
-		unix.Write(b.host[portA], frameFor(portA, udpPacket(e, []byte("q"))))
-	})
-	buf := make([]byte, 2000)
-	run(func(*rand.Rand) { // outside answers what it gets
-		n, err := unix.Read(b.host[portB], buf)
-		if err != nil {
-			return
-		}
-		ip := packet.IPv4(buf[packet.VnetLen+packet.EthernetLen : n])
-		if ip.Src() != wan || !transportGood(ip) {
-			wrong.Add(1)
-		}
-		out.Add(1)
-		unix.Write(b.host[portB], frameFor(portB, udpPacket(endsOf(ip).back(), []byte("a"))))
-	})
-	answers := make([]byte, 2000)
-	run(func(*rand.Rand) { // inside reads
-		n, err := unix.Read(b.host[portA], answers)
-		if err != nil {
-			return
-		}
-		ip := packet.IPv4(answers[packet.VnetLen+packet.EthernetLen : n])
-		if ip.Dst() != inner || !transportGood(ip) || endsOf(ip).dport < 5000 || endsOf(ip).dport >= 5050 {
-			wrong.Add(1)
-		}
-		back.Add(1)
-	})
-	reader := b.d.domain.Register()
-	for i := range 60 {
-		mark := back.Load()
-		eventually(t, "answers come through", func() bool {
-			for {
-				if _, ok := b.d.NextPunt(); !ok {
-					return back.Load() > mark+20
-				}
-			}
-		})
-		switch i % 3 {
-		case 0:
-			b.d.Changed()
-		case 1:
-			b.change(func(*Tables) {})
-		case 2:
-			b.sessions.Flush(reader, conntrack.TickOf(b.clock), conntrack.Filter{})
-		}
-	}
-	stop.Store(true)
-	for range cap(done) {
-		<-done
-	}
-	if wrong.Load() > 0 {
-		t.Errorf("%d of %d packets were translated wrongly", wrong.Load(), out.Load()+back.Load())
-	}
-}
-
-// bare is a test bed whose ports end before the device: what remains is the router's own work.
-func bare(b *testing.B, o natOptions) *natbed {
-	o.tables = func(t *Tables) {
-		for id := range t.Ports {
-			t.Ports[id].Attachment = nil
-		}
-	}
-	return newNATbed(b, o)
-}
-
-// handle lets a packet pass from ip4Input to the edge of the egress device.
-func (b *natbed) handle(ip packet.IPv4, in PortID) {
-	p := &b.w.pkt
-	*p = work{buf: b.w.buf, end: headroom + len(ip), in: in}
-	copy(b.w.buf[headroom:], ip)
-	b.w.ip4Input(p, &b.w.tables.Ports[in])
-}
-
-// BenchmarkPacket is the router's own work for a packet, without reading and writing.
-func BenchmarkPacket(b *testing.B) {
-	e := ends{inner, hostB, 5000, 53}
-	c := ends{inner, hostB, 40000, 80}
-	for _, k := range []struct {
-		name string
-		o    natOptions
-		ip   packet.IPv4
-		off  bool
-	}{
-		{"plain", natOptions{}, udpPacket(e, numbered(22)), true},
-		{"tracked", natOptions{}, udpPacket(e, numbered(22)), false},
-		{"nat", natOptions{rules: masquerade(), firewall: home()}, udpPacket(e, numbered(22)), false},
-		{"nat-tcp", natOptions{rules: masquerade(), firewall: home()}, tcpPacket(c, packet.TCPAck, 101, 901, numbered(1400)), false},
-	} {
-		b.Run(k.name, func(b *testing.B) {
-			n := bare(b, k.o)
-			if k.off {
-				n.change(func(t *Tables) { t.Stateful = nil })
-			}
-			n.w.begin()
-			defer n.w.end()
-			n.handle(tcpPacket(c, packet.TCPSyn, 100, 0, nil), portA)
-			n.handle(tcpPacket(ends{hostB, wan, 80, 40000}, packet.TCPSyn|packet.TCPAck, 900, 101, nil), portB)
-			b.ReportAllocs()
-			before := n.drops()[DropTxPortDown.String()]
-			i := uint64(0)
-			for b.Loop() {
-				n.handle(k.ip, portA)
-				i++
-			}
-			if got := n.drops()[DropTxPortDown.String()] - before; got != i {
-				b.Fatalf("%d of %d packets came to the device; drops: %v", got, i, n.drops())
-			}
-		})
-	}
-}
-
-// BenchmarkNewSession is the router's own work for a packet that opens a session through NAT and firewall.
-func BenchmarkNewSession(b *testing.B) {
-	n := bare(b, natOptions{rules: masquerade(), firewall: home()})
-	n.reroute("20.0.0.0/8", adjToB)
-	ip := udpPacket(ends{inner, addr("20.0.0.0"), 5000, 53}, numbered(22))
-	reader := n.d.domain.Register()
-	b.ReportAllocs()
-	i := 0
-	n.w.begin()
-	for b.Loop() {
-		if i++; i%(1<<18) == 0 {
-			b.StopTimer()
-			n.w.end()
-			n.sessions.Flush(reader, conntrack.TickOf(n.clock), conntrack.Filter{})
-			n.w.begin()
-			b.StartTimer()
-		}
-		ip.SetDst(addr("20.0.0.0") + packet.Addr(i%(1<<24)))
-		ip.SetSrc(inner + packet.Addr(i%64))
-		packet.UDP(ip.Payload()).SetSrcPort(uint16(2000 + i/64%50))
-		ip.UpdateHeaderChecksum()
-		n.handle(ip, portA)
-	}
-	n.w.end()
-	if n.sessions.Len() == 0 {
-		b.Fatalf("no sessions; drops: %v", n.drops())
 	}
 }

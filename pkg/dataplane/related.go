@@ -42,7 +42,7 @@ func (w *worker) related(p *work) {
 		return
 	}
 	if rules := f.st.rules(); rules != nil {
-		if v := w.judge(p, rules, &k); v.Action != firewall.Accept {
+		if v := w.judgeAlone(p, rules, &k); v.Action != firewall.Accept {
 			w.refuse(p, v.Action, DropFirewall, DropFirewallReject)
 			return
 		}

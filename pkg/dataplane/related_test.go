@@ -109,6 +109,16 @@ func TestErrorsWithoutASessionAreDropped(t *testing.T) { // RFC 5508 REQ-4, the 
 	b.refused(portB, lying, DropSessionICMPInner)
 }
 
+func TestRFC5508REQ3_ErrorWithAWrongChecksumIsDropped(t *testing.T) {
+	b := newNATbed(t, natOptions{rules: masquerade(), forwards: web()})
+	in := endsOf(b.cross(portB, tcpPacket(ends{hostB, wan, 3333, 80}, packet.TCPSyn, 1, 0, nil), portA))
+	answer := b.cross(portA, tcpPacket(in.back(), packet.TCPSyn|packet.TCPAck, 1, 2, nil), portB)
+	b.cross(portB, icmpError(peer, packet.ICMPUnreachable, packet.ICMPFragNeeded, 1000, answer), portA)
+	lying := icmpError(other, packet.ICMPUnreachable, packet.ICMPFragNeeded, 1000, tcpPacket(in, packet.TCPAck, 2, 2, numbered(20)))
+	lying.Payload()[5] ^= 1
+	b.refused(portA, lying, DropSessionICMPChecksum)
+}
+
 func TestErrorsNeitherRefreshNorEndASession(t *testing.T) { // RFC 5508 REQ-7, RFC 5382 REQ-8, RFC 4787 REQ-12
 	b := newNATbed(t, natOptions{rules: masquerade()})
 	e := ends{inner, hostB, 5000, 53}
@@ -124,6 +134,29 @@ func TestErrorsNeitherRefreshNorEndASession(t *testing.T) { // RFC 5508 REQ-7, R
 	b.arrive(portB, udpPacket(endsOf(out).back(), nil)) // not refreshed
 	if _, through := b.take(portA); through {
 		t.Error("an ICMP error has refreshed the session")
+	}
+}
+
+func TestErrorAboutAHairpin(t *testing.T) {
+	b := newNATbed(t, natOptions{rules: masquerade(), forwards: web(), firewall: home()})
+	e := ends{inner, wan, 4444, 80}
+	in := b.cross(portA, tcpPacket(e, packet.TCPSyn, 1, 0, nil), portA)
+	got := b.cross(portA, icmpError(other, packet.ICMPUnreachable, packet.ICMPHostProhibited, 0, in), portA)
+	quoted := packet.IPv4(packet.ICMP(got.Payload()).Payload())
+	if got.Src() != wan || got.Dst() != inner || endsOf(quoted) != e {
+		t.Errorf("from %v to %v, quoting %+v", got.Src(), got.Dst(), endsOf(quoted))
+	}
+}
+
+func TestErrorAboutAForwardsAnswer(t *testing.T) {
+	b := newNATbed(t, natOptions{rules: masquerade(), forwards: web(), firewall: home()})
+	e := ends{hostB, wan, 3333, 80}
+	in := endsOf(b.cross(portB, tcpPacket(e, packet.TCPSyn, 1, 0, nil), portA))
+	answer := b.cross(portA, tcpPacket(in.back(), packet.TCPSyn|packet.TCPAck, 1, 2, nil), portB)
+	got := b.cross(portB, icmpError(peer, packet.ICMPUnreachable, packet.ICMPFragNeeded, 1000, answer), portA)
+	quoted := packet.IPv4(packet.ICMP(got.Payload()).Payload())
+	if got.Src() != peer || got.Dst() != other || endsOf(quoted) != in.back() {
+		t.Errorf("from %v to %v, quoting %+v", got.Src(), got.Dst(), endsOf(quoted))
 	}
 }
 

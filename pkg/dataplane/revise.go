@@ -226,7 +226,7 @@ func (w *worker) stillAllowed(p *work, s *conntrack.Session, d conntrack.Directi
 		return true
 	}
 	// How long the packet was that opened the session nobody remembers: it gets the benefit of the doubt.
-	k.Length, k.DSCP = packet.IPv4MinLen, 0
+	k.Length, k.Segment, k.DSCP = packet.IPv4MinLen, 0, 0
 	return rules.Recheck(w.now, &k).Action == firewall.Accept
 }
 

@@ -64,6 +64,12 @@ func TestFirstPacketWaitsForItsNeighbour(t *testing.T) {
 	if p.Reason != PuntResolve || p.NextHop != addr("10.2.0.77") || endsOf(packet.IPv4(p.Packet)) != e {
 		t.Fatalf("punted for %v, %v, %+v", p.Reason, p.NextHop, endsOf(packet.IPv4(p.Packet)))
 	}
+	// Nobody answers: its source is told, in its own terms.
+	b.d.Control().Return(&p, DropNeighborUnknown, packet.ICMPUnreachable, packet.ICMPHostUnreachable)
+	if e2 := b.punt(); e2.Reason != PuntError || endsOf(packet.IPv4(e2.Packet)) != e {
+		t.Errorf("punted for %v, quoting %+v", e2.Reason, endsOf(packet.IPv4(e2.Packet)))
+	}
+	// Somebody does.
 	b.reroute("10.2.0.77/32", adjToB)
 	b.d.Control().Forward(&p)
 	if got := b.one(portB).ip; got.Src() != wan {

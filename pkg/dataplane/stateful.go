@@ -9,7 +9,7 @@ import (
 // Stateful is what packets are tracked, filtered and translated by. A snapshot of the tables without one
 // sends packets straight from input to lookup.
 type Stateful struct {
-	Sessions *conntrack.Table
+	Sessions *conntrack.Table // nil: none; access rules are all there is
 	Mappings *nat.Mappings    // nil: no NAT
 	NAT      *nat.Policy      // nil: no NAT
 	Firewall *firewall.Policy // nil: no firewall

@@ -84,6 +84,10 @@ func (w *worker) track(p *work) {
 	if p.vnet.IsSuper() {
 		f.parsed.Count = p.segments()
 	}
+	if st.Sessions == nil {
+		w.guard(p)
+		return
+	}
 	switch f.parsed.Class {
 	case conntrack.ClassError:
 		w.related(p)
@@ -113,7 +117,12 @@ func (w *worker) track(p *work) {
 		dst = f.rewrite.Dst
 	}
 	w.tables = w.d.tables.Load()
-	w.dispatch(p, w.adjacency(fib.Value(number)), dst)
+	a := w.adjacency(fib.Value(number))
+	if a.Kind == Rewrite && !a.Watched {
+		w.ip4Rewrite(p, a)
+		return
+	}
+	w.dispatch(p, a, dst)
 }
 
 // readTick reads the time, once a batch.

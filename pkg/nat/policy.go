@@ -63,6 +63,7 @@ type Policy struct {
 	addrs    map[packet.Addr]*address
 	byID     map[uint64]int         // the first rule with an identity
 	toward   map[endpointHost][]int // forwards to an inside host, in order
+	made     made
 }
 
 // NewPolicy compiles rules and forwards (validated by package config). own are all addresses of the router.
@@ -101,6 +102,7 @@ func NewPolicy(rules []Rule, forwards []Forward, own []packet.Addr) *Policy {
 			at.own = true
 		}
 	}
+	p.Continue(nil)
 	return p
 }
 

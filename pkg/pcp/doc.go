@@ -9,5 +9,6 @@
 // are endpoint-independent, and a host that wants one kept sends keepalives or maps it.
 //
 // The state that a client could lose is its mappings; they are gone when the router restarts, and the epoch, which begins at
-// zero then, tells it (RFC 6886 section 3.6, RFC 6887 section 8.5). [Server.Announce] tells those who listen.
+// zero then, tells it (RFC 6886 section 3.6, RFC 6887 section 8.5); so it does when the outside address changes
+// ([Server.ResetEpoch]). [Server.Announce] tells those who listen.
 package pcp

@@ -73,7 +73,7 @@ func (s *Server) natPMPMap(now time.Time, from netip.AddrPort, b []byte) ([]byte
 	}
 	if wish == 0 {
 		if r.Client.Port() == 0 {
-			s.unmapAll(now, r.Protocol, from.Addr())
+			s.unmapAll(now, r.Protocol, from.Addr(), false, [12]byte{})
 			return answer(natPMPSuccess, 0, 0), false
 		}
 		if s.unmapOne(now, r) != Made {

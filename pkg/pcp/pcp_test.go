@@ -93,7 +93,7 @@ func TestNATPMPWithoutAnOutsideAddressSaysNetworkFailure(t *testing.T) {
 func TestNATPMPMapsWithALifetimeWithinBounds(t *testing.T) {
 	f := &fakeNAT{outside: 8081}
 	s := both(f)
-	for _, c := range []struct{ wish, got uint32 }{{1, 120}, {3600, 3600}, {1 << 31, 86400}} {
+	for _, c := range []struct{ wish, got uint32 }{{1, 1}, {3600, 3600}, {1 << 31, 86400}} {
 		b := s.Receive(start, client, natPMPRequest(2, 80, 8080, c.wish))
 		if len(b) != 16 || b[1] != 130 || b[3] != 0 {
 			t.Fatalf("answer % x", b)
@@ -205,6 +205,79 @@ func TestPCPMappingOfAnotherNonceIsNobodyElses(t *testing.T) {
 	}
 }
 
+func TestPCPLifetimeZeroForPortZeroEndsAllThatAreItsOwn(t *testing.T) {
+	for name, c := range map[string]struct {
+		protocol, nonce byte
+		result          byte
+		ended           int
+	}{
+		"of a protocol":        {6, 1, pcpSuccess, 2},
+		"of another protocol":  {17, 1, pcpSuccess, 1},
+		"of all protocols":     {0, 1, pcpSuccess, 3},
+		"of nobody's nonce":    {6, 3, pcpNotAuthorized, 0},
+		"of no such protocol":  {132, 1, pcpSuccess, 0},
+		"of another's mapping": {6, 2, pcpSuccess, 1},
+	} {
+		f := &fakeNAT{}
+		s := both(f)
+		for _, b := range [][]byte{
+			pcpMapRequest(1, 6, 80, 80, 600), pcpMapRequest(1, 6, 81, 81, 600), pcpMapRequest(1, 17, 80, 80, 600), pcpMapRequest(2, 6, 82, 82, 600),
+		} {
+			s.Receive(start, client, b)
+		}
+		got := s.Receive(start, client, pcpMapRequest(c.nonce, c.protocol, 0, 0, 0))
+		if got[3] != c.result || len(f.unmap) != c.ended {
+			t.Errorf("%s: result %d, ended %v; want %d, and %d", name, got[3], f.unmap, c.result, c.ended)
+		}
+		if life := binary.BigEndian.Uint32(got[4:]); c.result == pcpSuccess && life != 0 {
+			t.Errorf("%s: lifetime %d in an answer to an end", name, life)
+		}
+	}
+}
+
+func TestAnUnknownVersionGetsItsRequestBack(t *testing.T) {
+	request := pcpMapRequest(9, 6, 80, 80, 600)
+	request[0] = 3
+	got := both(&fakeNAT{}).Receive(start, client, request)
+	if len(got) != len(request) || got[0] != 2 || got[1] != 0x81 || got[3] != pcpUnsupportedVersion || !bytes.Equal(got[24:], request[24:]) {
+		t.Errorf("answer % x", got)
+	}
+	long := append(request, make([]byte, 1200)...)
+	if got := both(&fakeNAT{}).Receive(start, client, long); len(got) != maxMessage {
+		t.Errorf("the answer to %d octets has %d, want %d", len(long), len(got), maxMessage)
+	}
+}
+
+func TestPCPSuggestionsAreWishesForIPv4(t *testing.T) {
+	prefer := []byte{optionPreferFailure, 0, 0, 0}
+	for name, c := range map[string]struct {
+		address string
+		port    uint16
+		options []byte
+		result  byte
+		asked   netip.AddrPort
+		exact   bool
+	}{
+		"none":                    {"::ffff:0.0.0.0", 0, nil, pcpSuccess, netip.AddrPort{}, false},
+		"a port":                  {"::ffff:0.0.0.0", 80, prefer, pcpSuccess, netip.AddrPortFrom(netip.Addr{}, 80), true},
+		"any IPv6":                {"::", 80, prefer, pcpSuccess, netip.AddrPortFrom(netip.Addr{}, 80), true},
+		"an address":              {"::ffff:83.215.152.95", 80, prefer, pcpSuccess, netip.AddrPortFrom(public, 80), true},
+		"IPv6, or else":           {"2001:db8::1", 80, nil, pcpSuccess, netip.AddrPortFrom(netip.Addr{}, 80), false},
+		"IPv6 or nothing":         {"2001:db8::1", 80, prefer, pcpCannotProvide, netip.AddrPort{}, false},
+		"an address and any port": {"::ffff:83.215.152.95", 0, prefer, pcpSuccess, netip.AddrPortFrom(public, 0), false},
+	} {
+		f := &fakeNAT{}
+		b := pcpMapRequest(1, 6, 80, c.port, 600, c.options...)
+		a := netip.MustParseAddr(c.address).As16()
+		copy(b[44:60], a[:])
+		if got := both(f).Receive(start, client, b); got[3] != c.result {
+			t.Errorf("%s: result %d, want %d", name, got[3], c.result)
+		} else if c.result == pcpSuccess && (f.asked[0].Suggested != c.asked || f.asked[0].Exact != c.exact) {
+			t.Errorf("%s: asked for %+v", name, f.asked[0])
+		}
+	}
+}
+
 func TestPCPOptions(t *testing.T) {
 	third := append([]byte{optionThirdParty, 0, 0, 16}, make([]byte, 16)...)
 	for _, c := range []struct {
@@ -224,13 +297,23 @@ func TestPCPOptions(t *testing.T) {
 		{"filter, a network", filterOption(120, 0, "::ffff:198.51.100.0"), pcpExcessiveRemotePeers},
 		{"filter, IPv6", filterOption(128, 0, "2001:db8::1"), pcpMalformedOption},
 		{"filter taken back", append(filterOption(128, 0, "::ffff:198.51.100.7"), filterOption(0, 0, "::")...), pcpSuccess},
+		{"known and unknown", []byte{2, 0, 0, 0, 200, 0, 0, 0}, pcpSuccess},
 		{"length beyond the message", []byte{200, 0, 0, 9, 1, 2, 3, 4}, pcpMalformedOption},
 	} {
 		f := &fakeNAT{}
 		if b := both(f).Receive(start, client, pcpMapRequest(1, 6, 80, 80, 600, c.options...)); b[3] != c.result {
 			t.Errorf("%s: result %d, want %d", c.name, b[3], c.result)
-		} else if c.result == pcpSuccess && len(b) != 60+len(c.options) {
-			t.Errorf("%s: the answer has %d octets, want those of the request, %d", c.name, len(b), 60+len(c.options))
+		} else if want := c.options; c.result == pcpSuccess {
+			// The absence of an option tells that it was not processed.
+			switch c.name {
+			case "unknown, optional":
+				want = nil
+			case "known and unknown":
+				want = want[:4]
+			}
+			if !bytes.Equal(b[60:], want) {
+				t.Errorf("%s: the answer has the options % x, want % x", c.name, b[60:], want)
+			}
 		}
 		if c.name == "filter" && f.asked[0].Remote != netip.MustParseAddr("198.51.100.7") {
 			t.Errorf("filter: asked for %+v", f.asked[0])
@@ -281,6 +364,23 @@ func TestAnnouncementsTellAddressAndEpoch(t *testing.T) {
 	}
 	if want := 127750 * time.Millisecond; sum != want {
 		t.Errorf("ten announcements take %v, want %v (250 ms, doubled each time)", sum, want)
+	}
+}
+
+func TestTheEpochBeginsAnewWithTheOutsideAddress(t *testing.T) {
+	s := both(&fakeNAT{})
+	s.Receive(start, client, pcpMapRequest(1, 6, 80, 80, 600))
+	s.ResetEpoch(start.Add(300 * time.Second))
+	now := start.Add(305 * time.Second)
+	if got := s.Receive(now, client, []byte{0, 0}); binary.BigEndian.Uint32(got[4:]) != 5 {
+		t.Errorf("NAT-PMP: % x, want the epoch 5", got)
+	}
+	got := s.Receive(now, client, pcpMapRequest(2, 6, 80, 80, 600))
+	if binary.BigEndian.Uint32(got[8:]) != 5 {
+		t.Errorf("PCP: % x, want the epoch 5", got)
+	}
+	if got[3] != pcpNotAuthorized {
+		t.Errorf("another nonce has the mapping that is still there: result %d", got[3])
 	}
 }
 

@@ -22,8 +22,8 @@ func Group() netip.Addr { return group }
 type Request struct {
 	Protocol  uint8 // 6 or 17
 	Client    netip.AddrPort
-	Suggested netip.AddrPort // zero where it has no wish
-	Exact     bool           // PREFER_FAILURE: the suggestion or nothing
+	Suggested netip.AddrPort // address and port are each zero where it has no wish; never IPv6
+	Exact     bool           // PREFER_FAILURE: the suggested port, and address if there is one, or nothing
 	Remote    netip.Addr     // FILTER: the only host that may use it; zero: anybody
 	Lifetime  time.Duration
 	PCP       bool // else NAT-PMP
@@ -65,7 +65,7 @@ type Config struct {
 	MaxLifetime time.Duration // what clients get at most; 0: 24 h
 }
 
-// MinLifetime is what a client gets at least (RFC 6887 section 15).
+// MinLifetime is what a client of PCP gets at least (RFC 6887 section 15).
 const MinLifetime = 2 * time.Minute
 
 // Counts of what has come.
@@ -116,6 +116,10 @@ func (s *Server) Configure(c Config) {
 // Counts since New.
 func (s *Server) Counts() Counts { return s.counts }
 
+// ResetEpoch begins the epoch anew: when the outside address has changed or mappings have been lost, so that
+// clients ask again for what they need (RFC 6886 section 3.6, RFC 6887 section 8.5). Mappings stay whose they are.
+func (s *Server) ResetEpoch(now time.Time) { s.epoch = now }
+
 // seconds is the epoch as the protocols count it.
 func (s *Server) seconds(now time.Time) uint32 { return uint32(max(0, now.Sub(s.epoch)/time.Second)) }
 
@@ -150,7 +154,9 @@ func (s *Server) Receive(now time.Time, from netip.AddrPort, datagram []byte) []
 // wrongVersion tells a client which version to try (RFC 6886 section 3.5, RFC 6887 section 9).
 func (s *Server) wrongVersion(now time.Time, datagram []byte) []byte {
 	if s.config.PCP {
-		return s.pcpAnswer(now, pcpRequest{opcode: datagram[1]}, pcpUnsupportedVersion, versionWait, nil)
+		// Every error has the request in it (section 8.2), as far as it is longer than a header.
+		rest := datagram[min(len(datagram), headerLen):min(len(datagram), maxMessage)]
+		return s.pcpAnswer(now, pcpRequest{opcode: datagram[1]}, pcpUnsupportedVersion, versionWait, rest)
 	}
 	out := []byte{0, datagram[1] | 0x80, 0, natPMPUnsupportedVersion}
 	return binary.BigEndian.AppendUint32(out, s.seconds(now))
@@ -169,9 +175,13 @@ func (s *Server) sweep(now time.Time) {
 	}
 }
 
-// lifetime is what a client gets of what it asks for.
-func (s *Server) lifetime(wish time.Duration) time.Duration {
-	return min(max(wish, MinLifetime), s.config.MaxLifetime)
+// lifetime is what a client gets of what it asks for. With NAT-PMP it is not more than that (RFC 6886 section 3.3).
+func (s *Server) lifetime(r Request) time.Duration {
+	wish := r.Lifetime
+	if r.PCP {
+		wish = max(wish, MinLifetime)
+	}
+	return min(wish, s.config.MaxLifetime)
 }
 
 // mapOne asks the NAT for a mapping, unless it is somebody else's: of the same host, but with another nonce
@@ -181,7 +191,7 @@ func (s *Server) mapOne(now time.Time, r Request) (Granted, Refusal) {
 	if o, ok := s.owners[k]; ok && o.until.After(now) && o.pcp && (!r.PCP || o.nonce != r.Nonce) {
 		return Granted{}, NotAuthorized
 	}
-	r.Lifetime = s.lifetime(r.Lifetime)
+	r.Lifetime = s.lifetime(r)
 	g, why := s.nat.Map(now, r)
 	if why == Made {
 		s.owners[k] = owner{nonce: r.Nonce, pcp: r.PCP, until: now.Add(g.Lifetime)}
@@ -204,14 +214,21 @@ func (s *Server) unmapOne(now time.Time, r Request) Refusal {
 	return Made
 }
 
-// unmapAll ends all of a client's mappings of a protocol that it has made with NAT-PMP.
-func (s *Server) unmapAll(now time.Time, protocol uint8, client netip.Addr) {
+// unmapAll ends all of a client's mappings of a protocol, 0 for every one: those made with NAT-PMP, and, when PCP asks, those
+// with its nonce. kept is how many are not its to end.
+func (s *Server) unmapAll(now time.Time, protocol uint8, client netip.Addr, pcp bool, nonce [12]byte) (ended, kept int) {
 	for k, o := range s.owners {
-		if k.protocol == protocol && k.client.Addr() == client && !o.pcp {
+		switch {
+		case protocol != 0 && k.protocol != protocol, k.client.Addr() != client, !o.until.After(now):
+		case o.pcp && (!pcp || o.nonce != nonce):
+			kept++
+		default:
 			delete(s.owners, k)
-			s.nat.Unmap(now, protocol, k.client)
+			s.nat.Unmap(now, k.protocol, k.client)
+			ended++
 		}
 	}
+	return ended, kept
 }
 
 // Announcements is how often, and AnnounceAfter how long after one another, a changed outside address or a restart is told

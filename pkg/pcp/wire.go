@@ -67,6 +67,7 @@ type pcpRequest struct {
 	lifetime time.Duration
 	client   netip.Addr
 	body     []byte // of the operation, options included
+	done     []byte // the options that count, as they came
 
 	nonce     [12]byte
 	protocol  uint8
@@ -119,7 +120,7 @@ func (r *pcpRequest) parseOptions(b []byte) (result byte) {
 		if len(b) < 4+padded {
 			return pcpMalformedOption
 		}
-		data := b[4 : 4+n]
+		option, data := b[:4+padded], b[4:4+n]
 		b = b[4+padded:]
 		switch {
 		case code == optionPreferFailure && r.opcode == opMap:
@@ -133,7 +134,10 @@ func (r *pcpRequest) parseOptions(b []byte) (result byte) {
 			}
 		case code < optionalFrom:
 			return pcpUnsupportedOption // THIRD_PARTY too
+		default:
+			continue // what is left out of the answer was not processed (section 7.3)
 		}
+		r.done = append(r.done, option...)
 	}
 	return pcpSuccess
 }
@@ -193,19 +197,44 @@ func (s *Server) pcp(now time.Time, from netip.AddrPort, b []byte) (answer []byt
 		return s.pcpAnswer(now, r, pcpSuccess, 0, nil), false
 	case r.protocol == 0 && r.port != 0:
 		return refuse(pcpMalformedRequest)
-	case r.protocol != protoTCP && r.protocol != protoUDP || r.port == 0 && r.lifetime > 0:
+	case r.lifetime == 0 && r.port == 0:
+		return s.pcpUnmapAll(now, r, from, refuse)
+	case r.protocol != protoTCP && r.protocol != protoUDP || r.port == 0:
 		return refuse(pcpUnsupportedProtocol) // all ports, and all protocols, among them
 	}
 	return s.pcpMap(now, r, from, refuse)
 }
 
+// pcpUnmapAll ends all of a client's mappings of a protocol, or of all of them (section 11.1: port 0 is legal for this). Those with
+// another nonce stay; it is an error where there are no others.
+func (s *Server) pcpUnmapAll(now time.Time, r pcpRequest, from netip.AddrPort, refuse func(byte) ([]byte, bool)) ([]byte, bool) {
+	ended, kept := s.unmapAll(now, r.protocol, from.Addr(), true, r.nonce)
+	if ended == 0 && kept > 0 {
+		return refuse(pcpNotAuthorized)
+	}
+	return s.pcpAnswer(now, r, pcpSuccess, 0, r.granted()), false
+}
+
+// granted is the body of a success: the operation, and the options that were processed.
+func (r *pcpRequest) granted() []byte {
+	return append(append([]byte(nil), r.body[:mapLen]...), r.done...)
+}
+
 // pcpMap makes, renews or ends a mapping (sections 11.3 and 15).
 func (s *Server) pcpMap(now time.Time, r pcpRequest, from netip.AddrPort, refuse func(byte) ([]byte, bool)) ([]byte, bool) {
+	wish := r.suggested.Addr()
+	if !wish.Is4() || wish.IsUnspecified() {
+		if r.preferFailure && !wish.IsUnspecified() && r.lifetime > 0 {
+			return refuse(pcpCannotProvide) // an IPv6 address, or nothing
+		}
+		wish = netip.Addr{}
+	}
 	ask := Request{
-		Protocol: r.protocol, Client: netip.AddrPortFrom(from.Addr(), r.port), Suggested: r.suggested, Exact: r.preferFailure,
+		Protocol: r.protocol, Client: netip.AddrPortFrom(from.Addr(), r.port), Suggested: netip.AddrPortFrom(wish, r.suggested.Port()),
+		Exact:  r.preferFailure && r.suggested.Port() != 0, // without a port there is nothing to insist on but the address
 		Remote: r.remote, Lifetime: r.lifetime, PCP: true, Nonce: r.nonce,
 	}
-	body := append([]byte(nil), r.body...)
+	body := r.granted()
 	if r.lifetime == 0 {
 		if s.unmapOne(now, ask) != Made {
 			return refuse(pcpNotAuthorized)

@@ -255,6 +255,37 @@ func TestFirewallSetsChangeLive(t *testing.T) {
 	student.gets(silent, "tcp4", "138.37.95.243:80")
 }
 
+func TestFirewallShutsOutWhoKnocksTooOften(t *testing.T) {
+	l := newLab(t, "staff", "student", "server")
+	r := l.router("r1", strings.NewReplacer(`  sets:
+`, `  sets:
+    knockers: {timeout: 1h}
+`, `  rules:
+`, `  rules:
+    - {name: knocked, source_set: knockers, action: drop}
+    - {name: guessers, to: servers, protocol: tcp, port: 22, rate: over 3/m per source, add_to: knockers, action: drop, log: true}
+    - {name: ssh, to: servers, protocol: tcp, port: 22, action: accept}
+`).Replace(zones))
+	staff, student, server := l.hosts["staff"], l.hosts["student"], l.hosts["server"]
+	server.serveTCP("138.37.95.242:22")
+	server.serveTCP("138.37.95.242:80")
+	for range 3 {
+		student.gets(open, "tcp4", "138.37.95.242:22")
+	}
+	student.gets(open, "tcp4", "138.37.95.242:80")
+	student.gets(silent, "tcp4", "138.37.95.242:22")
+	student.gets(silent, "tcp4", "138.37.95.242:80") // shut out altogether
+	staff.gets(open, "tcp4", "138.37.95.242:22")     // the others are not concerned
+	member := find(r.rows("firewall", "set", "knockers"), "address", "138.37.88.2", "dynamic", "true")
+	if left, _ := member["expires_seconds"].(float64); left < 3000 || left > 3600 {
+		t.Errorf("expected 138.37.88.2 in the set for an hour:\n%s", r.ctl("show", "firewall", "set", "knockers"))
+	}
+	r.ctl("firewall", "set", "del", "knockers", "138.37.88.2")
+	student.gets(open, "tcp4", "138.37.95.242:80")
+	text := l.must("curl", "-sS", "--fail", "--max-time", "10", "--unix-socket", r.socket(), "http://vrouterd/metrics")
+	expect(t, text, `vrouterd_firewall_rule_packets_total{action="drop"`, `rule="guessers"`, "vrouterd_sessions{", "vrouterd_session_table_bytes")
+}
+
 func TestFirewallAccessRulesMeetEveryPacket(t *testing.T) {
 	l := newLab(t, "staff", "student", "server")
 	r := l.router("r1", zones)

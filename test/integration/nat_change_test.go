@@ -90,7 +90,7 @@ forwards:
 firewall: home
 `
 	// Two homes with the same addresses inside, behind one carrier.
-	l.router("r1", fmt.Sprintf(access, "p2", 2, "r1", 2))
+	home := l.router("r1", fmt.Sprintf(access, "p2", 2, "r1", 2))
 	l.router("r2", fmt.Sprintf(access, "p3", 2, "r2", 3))
 	carrier := l.router("rc", unlimited+`
 ports:
@@ -143,6 +143,10 @@ routes:
 		}
 		return nil
 	})
+	// The home's router notices that it is not the last one.
+	eventually(t, 10*time.Second, "the notice of a second NAT", func() error {
+		return contains(home.ctl("show", "events"), "100.64.0.2, which is not a public address")
+	})
 	// A neighbour behind the same carrier, by its address there.
 	l.hosts["p3"].serveWeb("192.168.1.2:80")
 	expect(t, l.hosts["p2"].run("curl", "-sS", "--max-time", "20", "http://100.64.0.3/"), "p3 was asked by 100.64.0.2:")
@@ -155,6 +159,9 @@ func TestNATApplyKeepsTheSessionsThatAreStillAllowed(t *testing.T) {
 	e.out.serveUDP(server1 + ":7")
 	p2 := e.hosts["p2"]
 	e.hosts["p5"].serveTCP("192.168.1.5:80")
+	e.out.serveWeb(server1 + ":8080")
+	// A download that takes longer than all the changes.
+	download := p2.start("curl", "-sS", "--max-time", "60", "--limit-rate", "3M", "-o", "/dev/null", "-w", "%{size_download}", "http://"+server1+":8080/large")
 	kept, dropped := p2.converse("", server1+":7"), p2.converse("", server1+":8")
 	served := e.out.converse("", publicAddress+":80")
 	s := p2.listenUDP("192.168.1.2:5000")
@@ -200,5 +207,8 @@ firewall:
 	}
 	if err := kept.say(20 * time.Second); err != nil {
 		t.Errorf("the connection from inside has ended: %v", err)
+	}
+	if got := download.wait(60 * time.Second); got != fmt.Sprint(largePage) {
+		t.Errorf("of a download of %d octets through all the changes came: %s", largePage, got)
 	}
 }

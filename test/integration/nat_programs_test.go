@@ -112,6 +112,24 @@ func TestNATCarriesTCPAndUDPBothWays(t *testing.T) {
 	}
 }
 
+func TestNATTellsTheInsideWhatTheOutsideRefuses(t *testing.T) {
+	e := newHome(t, policy{yaml: forwarding.yaml + "firewall: home\n", nft: forwarding.nft}, "p2", "p5")
+	p2 := e.hosts["p2"]
+	// RFC 5508 REQ-4, RFC 5382 REQ-4: errors and resets about a session come back to who has it.
+	p2.gets(refused, "udp4", server1+":9999")
+	p2.gets(refused, "tcp4", server1+":9999")
+	e.out.ip("route", "add", "unreachable", "198.51.100.64/26")
+	e.out.ip("route", "add", "prohibit", "198.51.100.128/26")
+	p2.gets(unreachable, "tcp4", "198.51.100.65:80")
+	p2.gets(unreachable, "tcp4", "198.51.100.129:80")
+	// And the other way: a forward to a host that does not listen.
+	e.out.gets(refused, "tcp4", publicAddress+":80")
+	e.out.gets(refused, "udp4", publicAddress+":7000")
+	if e.r != nil { // the router has sessions of its own
+		expect(t, e.r.ctl("ping", "-c", "2", server1), "2 received")
+	}
+}
+
 func TestNATCarriesTCPAndUDPFromOutsideByAForward(t *testing.T) {
 	e := newUnwatchedHome(t, policy{
 		yaml: masquerade.yaml + `

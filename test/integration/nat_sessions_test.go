@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -38,6 +39,7 @@ func newCrowd(t *testing.T, more string) (*lab, *router) {
 	out.ip("route", "add", "blackhole", "198.18.0.0/15")
 	out.sysctl("net/ipv4/ip_forward", "1")
 	l.hosts["p2"].ping(server1)
+	r.ctl("nat", "flush")
 	return l, r
 }
 
@@ -72,23 +74,38 @@ type page struct {
 
 func (r *router) page(query url.Values) (p page) {
 	r.lab.t.Helper()
+	r.request("GET", "/v1/nat/sessions?"+query.Encode(), nil, &p)
+	return p
+}
+
+// request asks the router's socket, without a vrctl for each question.
+func (r *router) request(method, path string, question, answer any) {
+	r.lab.t.Helper()
 	c := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", r.socket())
 	}}}
 	defer c.CloseIdleConnections()
-	answer, err := c.Get("http://r/v1/nat/sessions?" + query.Encode())
+	var body []byte
+	if question != nil {
+		body, _ = json.Marshal(question)
+	}
+	ask, err := http.NewRequest(method, "http://r"+path, bytes.NewReader(body))
 	if err != nil {
 		r.lab.t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
+	ask.Header.Set("Content-Type", "application/json")
+	said, err := c.Do(ask)
+	if err != nil {
+		r.lab.t.Fatal(err)
+	}
+	defer said.Body.Close()
+	text, err := io.ReadAll(said.Body)
 	if err == nil {
-		err = json.Unmarshal(text, &p)
+		err = json.Unmarshal(text, answer)
 	}
-	if err != nil || answer.StatusCode != http.StatusOK {
-		r.lab.t.Fatalf("GET /v1/nat/sessions?%s: %s, %v: %.500s", query.Encode(), answer.Status, err, text)
+	if err != nil || said.StatusCode != http.StatusOK {
+		r.lab.t.Fatalf("%s %s %s: %s, %v: %.500s", method, path, body, said.Status, err, text)
 	}
-	return p
 }
 
 // sessions is how many there are now.

@@ -116,7 +116,7 @@ func (p probe) bytes() []byte {
 		l4 = make([]byte, 8)
 		l4[5] = 8
 	case unix.IPPROTO_ICMP:
-		l4 = make([]byte, 8)
+		l4 = make([]byte, 20) // a timestamp request is as long as that
 		l4[0] = p.icmpType
 		binary.BigEndian.PutUint16(l4[4:], p.dport)
 		binary.BigEndian.PutUint16(l4[2:], packet.Checksum(l4))
@@ -153,4 +153,15 @@ func fixTCP(ip []byte) {
 	l4[16], l4[17] = 0, 0
 	sum := append(append([]byte{}, ip[12:20]...), 0, unix.IPPROTO_TCP, byte(len(l4)>>8), byte(len(l4)))
 	binary.BigEndian.PutUint16(l4[16:], packet.Checksum(append(sum, l4...)))
+}
+
+// fixIP and fixICMP compute those checksums anew.
+func fixIP(ip []byte) {
+	ip[10], ip[11] = 0, 0
+	binary.BigEndian.PutUint16(ip[10:], packet.Checksum(ip[:20]))
+}
+
+func fixICMP(ip []byte) {
+	ip[22], ip[23] = 0, 0
+	binary.BigEndian.PutUint16(ip[22:], packet.Checksum(ip[20:]))
 }

@@ -121,11 +121,18 @@ func (h *host) serveTCP(address string) {
 	}()
 }
 
+// largePage is how many octets /large of serveWeb has.
+const largePage = 8 << 20
+
 // serveWeb is a web server whose page names the server and whom it saw ask.
 func (h *host) serveWeb(address string) {
 	h.lab.t.Helper()
 	l := h.listenTCP(address)
 	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/large" {
+			w.Write(make([]byte, largePage))
+			return
+		}
 		fmt.Fprintf(w, "%s was asked by %s\n", h.name, r.RemoteAddr)
 	}))
 }
