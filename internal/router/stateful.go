@@ -13,6 +13,7 @@ import (
 	"vrouterd/pkg/dataplane"
 	"vrouterd/pkg/firewall"
 	"vrouterd/pkg/nat"
+	"vrouterd/pkg/rip"
 )
 
 // stateful is what the control plane holds of sessions, NAT and the firewall.
@@ -253,7 +254,11 @@ func (r *Router) natPolicy(c *config.Config) *nat.Policy {
 			own = append(own, packet.AddrFrom(a.Addr()))
 		}
 	}
-	return nat.NewPolicy(rules, forwards, own)
+	policy := nat.NewPolicy(rules, forwards, own)
+	if c.RIP != nil {
+		policy.Serve(packet.ProtoUDP, rip.UDPPort)
+	}
+	return policy
 }
 
 func (r *Router) natRule(c *config.Config, n *config.NATRule) nat.Rule {

@@ -170,8 +170,12 @@ func (r *Router) help(p *dataplane.Punt) {
 		r.send.ForwardHelped(p)
 		return
 	}
+	outside := info.Out // where what this end sends leaves: by the other direction's port of arrival
+	if dir == conntrack.Reply {
+		outside = info.In
+	}
 	p.Packet = one.Segment(now, dir, ip, func(want nat.Explicit) (nat.Explicit, bool) {
-		made, why := s.mappings.Add(s.nat, now, info.Out, want, false)
+		made, why := s.mappings.Add(s.nat, now, outside, want, false)
 		if why != nat.ReasonNone {
 			r.note("helper_refused", "ftp", fmt.Sprintf("a data connection of FTP for %v gets no port: %s", want.Inside, why.Description()), nil)
 			return made, false

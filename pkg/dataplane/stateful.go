@@ -62,3 +62,16 @@ func (st *Stateful) rules() *firewall.Policy {
 func (st *Stateful) outside(port uint16) bool {
 	return st.NAT != nil && port != 0 && st.NAT.Outside(port)
 }
+
+// side is the same for ports between which neither rules nor NAT stand: the fragments of one datagram come from one side. Otherwise a
+// first fragment that outside has forged would be let in, or out, by where the last one came from.
+func (st *Stateful) side(port uint16) uint32 {
+	side := uint32(0)
+	if st.outside(port) {
+		side = 1
+	}
+	if rules := st.rules(); rules != nil {
+		side |= uint32(rules.Zone(port)) << 1
+	}
+	return side
+}
