@@ -313,3 +313,20 @@ func TestMillionSessionsAndThenRefusals(t *testing.T) {
 		t.Errorf("with new sessions it takes %d octets, the first million took %d", n, held)
 	}
 }
+
+// At every number of sessions, not only at those for which arrays of the index happen to have the right length.
+func TestIndexNeverCostsMoreThan16OctetsASession(t *testing.T) {
+	w := newWorld(t, Config{})
+	for i := range 200_000 {
+		w.openUDP(i)
+		if n := i + 1; n >= 5000 && n%500 == 0 {
+			places := 0
+			for i := range w.table.shards {
+				places += len(*w.table.shards[i].array.Load())
+			}
+			if per := float64(4*places) / float64(n); per > 16.1 {
+				t.Fatalf("%.2f octets of index a session at %d", per, n)
+			}
+		}
+	}
+}
