@@ -171,6 +171,18 @@ func TestMultipathKeepsTheSessionsPort(t *testing.T) {
 	}
 }
 
+// The answers of a forwarded port bear the address that the client has asked: another uplink's provider would drop them.
+func TestMultipathKeepsAForwardsPort(t *testing.T) {
+	b := newNATbed(t, natOptions{rules: plainToo(), forwards: web()})
+	for i := range 40 {
+		e := ends{addr("172.16.1.1") + packet.Addr(i), wan, 5000, 80}
+		in := b.cross(portB, tcpPacket(e, packet.TCPSyn, 1, 0, nil), portA)
+		if got := b.cross(portA, tcpPacket(endsOf(in).back(), packet.TCPSyn|packet.TCPAck, 1, 2, nil), portB); endsOf(got) != e.back() {
+			t.Fatalf("answered as %+v", endsOf(got))
+		}
+	}
+}
+
 func TestOutsideAddressThatGoesEndsItsSessions(t *testing.T) {
 	b := newNATbed(t, natOptions{rules: masquerade()})
 	e := ends{inner, hostB, 5000, 53}
