@@ -96,12 +96,15 @@ type Table struct {
 	seeds    [3]uint64
 	domain   *rcu.Domain
 	ended    Ended
+	_        [16]byte // from here on in whole cache lines
 
 	shards [numShards]shard
 	slab   slab
 	rings  [numRings]ring
+	_      [8]byte
 	hosts  hosts
 
+	_                [64]byte
 	live, halfOpen   atomic.Int64
 	expired, removed atomic.Uint64
 	displaced        atomic.Uint64

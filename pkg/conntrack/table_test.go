@@ -94,6 +94,19 @@ func (w *world) openUDP(i int) *Session {
 	return w.open(New{Original: k, Reply: k.Reverse(), In: 1, Out: 2}, datagram(k))
 }
 
+// A table is allocated in whole pages: what workers write for different sessions is to be in different lines.
+func TestShardsShareNoCacheLine(t *testing.T) {
+	const line = 64
+	for what, n := range map[string]uintptr{
+		"shards begin": unsafe.Offsetof(Table{}.shards), "a shard": unsafe.Sizeof(shard{}), "a shard of hosts": unsafe.Sizeof(hostShard{}),
+		"hosts begin": unsafe.Offsetof(Table{}.hosts),
+	} {
+		if n%line != 0 {
+			t.Errorf("%s: %d octets are no whole lines", what, n)
+		}
+	}
+}
+
 func TestSessionIs112OctetsWithoutPointers(t *testing.T) {
 	if n := unsafe.Sizeof(Session{}); n != 112 {
 		t.Errorf("a session has %d octets", n)

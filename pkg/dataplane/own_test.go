@@ -96,6 +96,37 @@ func TestScansOfTheRouterTakeNoSessions(t *testing.T) {
 	}
 }
 
+// What can only belong to a session reaches the host stack, which knows its own, and nothing is remembered of it.
+func TestStrayPacketsToTheRouterOpenNothing(t *testing.T) {
+	b := newNATbed(t, natOptions{rules: masquerade()})
+	for _, ip := range []packet.IPv4{
+		tcpPacket(ends{hostB, wan, 5000, 80}, packet.TCPAck, 1, 1, nil),
+		tcpPacket(ends{hostB, wan, 5000, 80}, packet.TCPRst, 1, 0, nil),
+		tcpPacket(ends{hostB, wan, 5000, 80}, packet.TCPSyn|packet.TCPAck, 1, 1, nil),
+		echo(hostB, wan, packet.ICMPEchoReply, 7, nil),
+	} {
+		b.arrive(portB, ip)
+		if p := b.punt(); p.Reason != PuntLocal {
+			t.Errorf("%+v: punted for %v", endsOf(ip), p.Reason)
+		}
+	}
+	b.sessionsAre(0)
+	if n := b.mappings.Counts().Mappings; n != 0 {
+		t.Errorf("%d mappings", n)
+	}
+	// They wait in the queue of their port, which is bounded, and what does not fit is counted.
+	for range 2 * puntDepth {
+		b.arrive(portB, tcpPacket(ends{hostB, wan, 5000, 80}, packet.TCPAck, 1, 1, nil))
+	}
+	if n := b.drops()[DropPuntQueue.String()]; n != puntDepth {
+		t.Errorf("%d did not fit", n)
+	}
+	// Behind a firewall they do not get that far.
+	b = newNATbed(t, natOptions{rules: masquerade(), firewall: home()})
+	b.refused(portB, tcpPacket(ends{hostB, wan, 5000, 80}, packet.TCPAck, 1, 1, nil), DropSessionNone)
+	b.refused(portB, tcpPacket(ends{hostB, wan, 5000, 80}, packet.TCPRst, 1, 0, nil), DropSessionNone)
+}
+
 func TestForgedOwnSourceOpensNoSession(t *testing.T) {
 	b := newNATbed(t, natOptions{rules: masquerade()})
 	b.refused(portB, udpPacket(ends{wan, wan, 1, 2}, nil), DropSourceMartian)
