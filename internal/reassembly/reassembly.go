@@ -13,9 +13,9 @@
 // make those. A datagram that was given up keeps its place, without data, until its time is over.
 //
 // Time runs from the first fragment and is not renewed (RFC 1122 section 3.3.2). When the
-// memory is full the oldest datagram makes room: a flood of fragments that never complete can push out
-// other datagrams that wait, never take more memory, and never stop those that
-// complete sooner than the flood fills the memory.
+// memory is full the oldest datagram of the source that has the most of it makes room (a source is what the caller says: a port
+// of the router). A flood of fragments that never complete can push out others from the same source, never take more
+// memory, and never stop those that complete sooner than the flood fills the memory; another source can always have as much as the flood.
 //
 // The whole datagram has the header and options of its first fragment, no fragment
 // bits (DF neither: it may be fragmented again), and the congestion mark that RFC 3168 section 5.3 asks for.
@@ -47,7 +47,7 @@ const (
 	BadECN                      // congestion marked on a datagram that also claims not to know it (RFC 3168 section 5.3)
 	GivenUp                     // its datagram was given up before
 	Full                        // it does not fit into the memory even with all others gone
-	Evicted                     // counts datagrams: the oldest, to make room
+	Evicted                     // counts datagrams: the oldest of who has the most, to make room
 	TimedOut                    // counts datagrams: not complete in time
 	verdicts
 )
@@ -141,7 +141,16 @@ type datagram struct {
 	cost     int
 	ecn      uint8 // set of the ECN fields seen, a bit each
 	givenUp  bool
-	place    *list.Element
+	place    *list.Element // in Machine.order
+	from     *source       // of its first fragment
+	among    *list.Element // in source.order
+}
+
+// source has datagrams that wait.
+type source struct {
+	name  uint32
+	used  int
+	order *list.List // of *datagram, the oldest first
 }
 
 // Machine reassembles. It is not safe for concurrent use.
@@ -149,6 +158,7 @@ type Machine struct {
 	config    Config
 	datagrams map[key]*datagram
 	order     *list.List // of *datagram, the oldest first; so also by deadline
+	sources   []*source  // those that have any
 	used      int
 	counts    [verdicts]uint64
 }
@@ -173,7 +183,7 @@ func New(c Config) *Machine {
 func (m *Machine) Add(now time.Time, ip []byte) ([]byte, Verdict) { return m.AddFrom(now, 0, ip) }
 
 // AddFrom is Add for a packet that came from a certain side. Fragments from different sides are never put together, so
-// that nobody on one can slip pieces into what comes from another, or spoil it.
+// that nobody on one can slip pieces into what comes from another, or spoil it; and the sides share the memory.
 func (m *Machine) AddFrom(now time.Time, side uint32, ip []byte) ([]byte, Verdict) {
 	whole, v := m.add(now, side, ip)
 	m.counts[v]++
@@ -223,7 +233,7 @@ func (m *Machine) add(now time.Time, side uint32, ip []byte) ([]byte, Verdict) {
 	if d == nil {
 		cost += datagramCost
 	}
-	if !m.room(cost, d) {
+	if !m.room(cost, d, side) {
 		if d != nil {
 			m.giveUp(d)
 		}
@@ -232,10 +242,11 @@ func (m *Machine) add(now time.Time, side uint32, ip []byte) ([]byte, Verdict) {
 	if d == nil {
 		d = &datagram{key: k, deadline: now.Add(m.config.Timeout), end: -1}
 		d.place = m.order.PushBack(d)
+		d.from = m.source(side)
+		d.among = d.from.order.PushBack(d)
 		m.datagrams[k] = d
 	}
-	m.used += cost
-	d.cost += cost
+	m.charge(d, cost)
 	d.pieces = slices.Insert(d.pieces, at, piece{offset, bytes.Clone(data)})
 	d.have += len(data)
 	d.ecn |= 1 << (p.TOS() & 3)
@@ -295,32 +306,64 @@ func (m *Machine) finish(d *datagram) ([]byte, Verdict) {
 	return whole, Whole
 }
 
-// room makes place for cost octets, at the expense of the oldest datagrams other than d.
-func (m *Machine) room(cost int, d *datagram) bool {
+// room makes place for cost octets of a source, at the expense of the oldest datagrams other than d of whoever has the most.
+func (m *Machine) room(cost int, d *datagram, from uint32) bool {
 	for m.used+cost > m.config.MaxBytes {
-		oldest := m.order.Front()
-		if oldest != nil && oldest.Value == d {
-			oldest = oldest.Next()
+		var victim *datagram
+		most := -1
+		for _, s := range m.sources {
+			oldest := s.order.Front()
+			if oldest.Value == d {
+				oldest = oldest.Next()
+			}
+			used := s.used
+			if s.name == from {
+				used += cost
+			}
+			if oldest != nil && used > most {
+				victim, most = oldest.Value.(*datagram), used
+			}
 		}
-		if oldest == nil {
+		if victim == nil {
 			return false
 		}
-		m.remove(oldest.Value.(*datagram))
+		m.remove(victim)
 		m.counts[Evicted]++
 	}
 	return true
 }
 
+// source finds one by its name, or notes it.
+func (m *Machine) source(name uint32) *source {
+	for _, s := range m.sources {
+		if s.name == name {
+			return s
+		}
+	}
+	s := &source{name: name, order: list.New()}
+	m.sources = append(m.sources, s)
+	return s
+}
+
+// charge counts octets of a datagram.
+func (m *Machine) charge(d *datagram, octets int) {
+	m.used += octets
+	d.cost += octets
+	d.from.used += octets
+}
+
 // giveUp drops a datagram's data and remembers that what follows is to be dropped too.
 func (m *Machine) giveUp(d *datagram) {
-	m.used -= d.cost - datagramCost
-	d.cost = datagramCost
+	m.charge(d, datagramCost-d.cost)
 	d.header, d.pieces, d.givenUp = nil, nil, true
 }
 
 func (m *Machine) remove(d *datagram) {
-	m.used -= d.cost
+	m.charge(d, -d.cost)
 	m.order.Remove(d.place)
+	if d.from.order.Remove(d.among); d.from.order.Len() == 0 {
+		m.sources = slices.DeleteFunc(m.sources, func(s *source) bool { return s == d.from })
+	}
 	delete(m.datagrams, d.key)
 }
 

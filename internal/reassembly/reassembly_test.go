@@ -262,6 +262,45 @@ func TestAFloodThatNeverCompletesTakesBoundedMemory(t *testing.T) {
 	expect(t, m, frag(60000, 1480, false, pattern(20)), Whole)
 }
 
+// A flood from one source pushes out its own: what another source has begun stays, up to its share.
+func TestAFloodFromOneSourceLeavesOthersTheirShare(t *testing.T) {
+	m := New(Config{MaxBytes: 64 << 10})
+	flood := func(from uint32, n int) {
+		for i := range n {
+			f := packet.IPv4(frag(uint16(i), 0, true, pattern(64)))
+			f.SetSrc(packet.Addr(from))
+			f.UpdateHeaderChecksum()
+			if _, v := m.AddFrom(start, from, f); v != Held && v != Duplicate {
+				t.Fatalf("fragment %d of source %d: %v", i, from, v)
+			}
+		}
+	}
+	flood(1, 1000)
+	if free := 64<<10 - m.Bytes(); free > 1000 {
+		t.Errorf("one source alone has not all the memory: %d octets are free", free)
+	}
+	const some = 20
+	flood(2, some)
+	flood(1, 1000)
+	flood(3, 1000)
+	flood(1, 1000)
+	done := 0
+	for i := range some {
+		f := packet.IPv4(frag(uint16(i), 64, false, pattern(8)))
+		f.SetSrc(2)
+		f.UpdateHeaderChecksum()
+		if _, v := m.AddFrom(start, 2, f); v == Whole {
+			done++
+		}
+	}
+	if done != some {
+		t.Errorf("%d of %d datagrams of the quiet source were completed", done, some)
+	}
+	if m.Expire(start.Add(time.Minute)); m.Bytes() != 0 || len(m.sources) != 0 {
+		t.Errorf("%d octets of %d sources are left", m.Bytes(), len(m.sources))
+	}
+}
+
 func TestADatagramLargerThanTheMemoryIsGivenUp(t *testing.T) {
 	m := New(Config{MaxBytes: 4000})
 	expect(t, m, frag(1, 0, true, pattern(1480)), Held)

@@ -53,6 +53,28 @@ func TestRefusalsOfClosedPortsAreLimited(t *testing.T) {
 	l.pings(a, "10.2.0.2")
 }
 
+// So do its resets: whoever forges the source of a segment is no better off for the router's help.
+func TestResetsOfNoConnectionAreLimited(t *testing.T) {
+	for _, flags := range []uint8{packet.TCPAck, packet.TCPSyn, packet.TCPSyn | packet.TCPAck} {
+		l := run(t, twoHosts(), limited)
+		a := l.host("lan1")
+		l.pings(a, "10.1.0.1")
+		seen := taken(a, ofProtocol(packet.ProtoTCP))
+		begun := time.Now()
+		for range 300 {
+			a.SendPacket(tcp("10.1.0.2:5000", "10.1.0.1:9", flags))
+		}
+		eventually(t, "all are served", func() bool {
+			return l.counter("icmp_errors_sent")+l.counter("icmp_errors_limited")+l.dropped("punt_queue") == 300
+		})
+		most := 5 * (1 + int(time.Since(begun)/time.Second) + 1)
+		l.pings(a, "10.1.0.1") // behind everything that was sent before
+		if n := len(seen); n == 0 || n > most {
+			t.Errorf("flags %#x: %d resets came, expected 1 to %d", flags, n, most)
+		}
+	}
+}
+
 func TestFragmentsThatNeverMakeAWholeAreAnsweredFromTheirDestination(t *testing.T) {
 	l := run(t, twoHosts(), two)
 	a := l.host("lan2")

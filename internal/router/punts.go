@@ -95,7 +95,8 @@ func (r *Router) sendError(now time.Time, p *dataplane.Punt) {
 }
 
 // hostOutput sends what the host stack makes. Its ICMP errors, such as those about closed
-// ports, are held to the limits of all others. It runs on the host stack's goroutine.
+// ports, and its resets of connections that it does not have are held to the limits of all others: segments with a forged source would
+// have it reset their victim. It runs on the host stack's goroutine.
 func (r *Router) hostOutput(out dataplane.Injector) func([]byte) {
 	return func(b []byte) {
 		ip := packet.IPv4(b)
@@ -103,8 +104,21 @@ func (r *Router) hostOutput(out dataplane.Injector) func([]byte) {
 			packet.ICMP(ip.Payload()).IsError() && !r.limits.allow(time.Now(), ip.Dst()) {
 			return
 		}
+		if resetsNothing(ip) && !r.limits.allow(time.Now(), ip.Dst()) {
+			return
+		}
 		out.Output(b)
 	}
+}
+
+// resetsNothing reports a reset that answers a segment of no connection (RFC 9293 section 3.10.7.1): it has no ACK,
+// or the number 0. Those of a connection have both, but for one in four thousand million.
+func resetsNothing(ip packet.IPv4) bool {
+	if ip.Protocol() != packet.ProtoTCP || ip.IsFragment() || len(ip.Payload()) < packet.TCPMinLen {
+		return false
+	}
+	tcp := packet.TCP(ip.Payload())
+	return tcp.Flags()&packet.TCPRst != 0 && (tcp.Flags()&packet.TCPAck == 0 || tcp.Seq() == 0)
 }
 
 // errorSource chooses the address that an ICMP error bears. Fragments that were never whole

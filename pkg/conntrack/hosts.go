@@ -17,6 +17,7 @@ type hostShard struct {
 	mu    sync.Mutex
 	slots []hostSlot // a power of two
 	used  int
+	_     [24]byte // shards share no cache line
 }
 
 // hostSlot is free when it counts nothing.

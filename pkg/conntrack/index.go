@@ -127,11 +127,11 @@ func vacant(array []uint32, h uint64) int {
 	return i
 }
 
-// grow copies a shard's references into an array twice as long, so that arrays are between three eighths and three quarters full. The
-// first one has three times a power of two places, for the sake of a million sessions: it fills arrays of that length by two thirds.
+// grow copies a shard's references into an array half as long again, so that arrays are between a half and three quarters full: the
+// references of a session cost 16 octets at the most, and a session 128.
 func (t *Table) grow(sh *shard) []uint32 {
 	old := *sh.array.Load()
-	array := make([]uint32, 2*len(old))
+	array := make([]uint32, len(old)*3/2)
 	for _, ref := range old {
 		if ref != 0 {
 			// A plain store, as nobody sees the array yet: the processor reads many entries at once.

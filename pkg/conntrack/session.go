@@ -119,7 +119,7 @@ func routeWord(adjacency uint32, in, rule uint16) uint64 {
 // Route is the adjacency that the direction's packets are sent by, if it was stored under this generation for
 // packets that arrive by port in.
 func (s *Session) Route(d Direction, generation uint32, in uint16) (adjacency uint32, ok bool) {
-	// SetRoute forgets both words before it changes the generation. So a word read between two equal
+	// SetRoute forgets both words before it changes the generation, which only grows. So a word read between two equal
 	// generations was stored under that one, or forgotten.
 	if s.generation.Load() != generation {
 		return 0, false
@@ -129,11 +129,18 @@ func (s *Session) Route(d Direction, generation uint32, in uint16) (adjacency ui
 	return adjacency, adjacency != noAdjacency && uint16(route>>16) == in && s.generation.Load() == generation
 }
 
-// SetRoute stores it. Entries of the other direction under another generation are forgotten. The adjacency
-// 1<<32 - 1 is none.
+// oldGeneration is how far behind a generation can be that a worker still has in hand. An entry that was not used for longer begins anew.
+const oldGeneration = 1 << 16
+
+// SetRoute stores it. Entries of the other direction under an older generation are forgotten; and so is what a slow worker has decided under
+// a generation that others have left behind. The adjacency 1<<32 - 1 is none.
 func (s *Session) SetRoute(d Direction, generation uint32, in uint16, adjacency uint32) {
 	w := s.lock()
-	if s.generation.Load() != generation {
+	if before := s.generation.Load(); before != generation {
+		if before != 0 && int32(generation-before) < 0 && before-generation < oldGeneration {
+			s.word.Store(w)
+			return
+		}
 		for i := range s.routes {
 			s.routes[i].Store(s.routes[i].Load() | noAdjacency<<32)
 		}

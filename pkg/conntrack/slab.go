@@ -25,6 +25,7 @@ type chunk [chunkSize]Session
 type slab struct {
 	chunks [numChunks]atomic.Pointer[chunk]
 
+	_      [64]byte // every packet reads chunks, and new sessions write what follows
 	mu     sync.Mutex
 	made   uint32 // numbers below have a chunk
 	fresh  uint32 // numbers from here on have never been used

@@ -94,6 +94,19 @@ func (w *world) openUDP(i int) *Session {
 	return w.open(New{Original: k, Reply: k.Reverse(), In: 1, Out: 2}, datagram(k))
 }
 
+// A table is allocated in whole pages: what workers write for different sessions is to be in different lines.
+func TestShardsShareNoCacheLine(t *testing.T) {
+	const line = 64
+	for what, n := range map[string]uintptr{
+		"shards begin": unsafe.Offsetof(Table{}.shards), "a shard": unsafe.Sizeof(shard{}), "a shard of hosts": unsafe.Sizeof(hostShard{}),
+		"hosts begin": unsafe.Offsetof(Table{}.hosts),
+	} {
+		if n%line != 0 {
+			t.Errorf("%s: %d octets are no whole lines", what, n)
+		}
+	}
+}
+
 func TestSessionIs112OctetsWithoutPointers(t *testing.T) {
 	if n := unsafe.Sizeof(Session{}); n != 112 {
 		t.Errorf("a session has %d octets", n)
@@ -249,11 +262,7 @@ func TestLimits(t *testing.T) {
 	}
 	for i := range 5 {
 		k := MakeKey(protocolTCP, server, uint16(i+1), client, 80)
-		want := ReasonNone
-		if i >= 3 {
-			want = ReasonHalfOpen
-		}
-		if r := create(k, FromOutside, 0, syn(k, 1)); r != want {
+		if r := create(k, FromOutside, 0, syn(k, 1)); r != ReasonNone {
 			t.Errorf("opening %d from outside: %v", i, r)
 		}
 	}
@@ -315,5 +324,22 @@ func TestMillionSessionsAndThenRefusals(t *testing.T) {
 	}
 	if n := w.table.Bytes(); n != held {
 		t.Errorf("with new sessions it takes %d octets, the first million took %d", n, held)
+	}
+}
+
+// At every number of sessions, not only at those for which arrays of the index happen to have the right length.
+func TestIndexNeverCostsMoreThan16OctetsASession(t *testing.T) {
+	w := newWorld(t, Config{})
+	for i := range 200_000 {
+		w.openUDP(i)
+		if n := i + 1; n >= 5000 && n%500 == 0 {
+			places := 0
+			for i := range w.table.shards {
+				places += len(*w.table.shards[i].array.Load())
+			}
+			if per := float64(4*places) / float64(n); per > 16.1 {
+				t.Fatalf("%.2f octets of index a session at %d", per, n)
+			}
+		}
 	}
 }

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"encoding/binary"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 
 	"vrouterd/internal/packet"
@@ -17,7 +18,7 @@ type natbed struct {
 	*testbed
 	sessions *conntrack.Table
 	mappings *nat.Mappings
-	ended    int
+	ended    int64 // workers count
 }
 
 var (
@@ -67,7 +68,7 @@ func newNATbed(t testing.TB, o natOptions) *natbed {
 	b.clock = 1e9
 	b.mappings = nat.NewMappings(o.mappings)
 	b.sessions = conntrack.NewTable(sessionConfig(o.sessions), 1, b.d.Domain(), func(now conntrack.Tick, s *conntrack.Session) {
-		b.ended++
+		atomic.AddInt64(&b.ended, 1)
 		if s.Flags()&conntrack.Mapped != 0 {
 			b.mappings.Release(now, s.Key(conntrack.Original), s.Key(conntrack.Reply))
 		}

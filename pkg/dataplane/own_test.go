@@ -58,6 +58,19 @@ func TestRouterYieldsAPortThatInsideHas(t *testing.T) {
 	if quoted := packet.IPv4(packet.ICMP(packet.IPv4(p.Packet).Payload()).Payload()); endsOf(quoted) != (ends{wan, hostB, 5000, 53}) {
 		t.Errorf("quotes %+v", endsOf(quoted))
 	}
+	// What the host stack has to say about the answer it says of the packet that it knows: outside knows another.
+	refused := udpPacket(ends{hostB, wan, 53, 5000}, []byte("answer"))
+	Injector{b.w}.Output(icmpError(wan, packet.ICMPUnreachable, packet.ICMPPortUnreachable, 0, refused))
+	out := b.one(portB).ip
+	good(t, out)
+	if quoted := packet.IPv4(packet.ICMP(out.Payload()).Payload()); endsOf(quoted) != endsOf(got).back() || out.Src() != wan || out.Dst() != hostB {
+		t.Errorf("quotes %+v", endsOf(quoted))
+	}
+	// Whereas the packet path quotes what it has received, and a port of the router's may have the number that another was given.
+	b.d.Control().Output(icmpError(wan, packet.ICMPTimeExceeded, packet.ICMPTTLExceeded, 0, refused))
+	if quoted := packet.IPv4(packet.ICMP(b.one(portB).ip.Payload()).Payload()); endsOf(quoted) != endsOf(refused) {
+		t.Errorf("quotes %+v", endsOf(quoted))
+	}
 }
 
 func TestRouterTalksToItself(t *testing.T) {
@@ -81,6 +94,37 @@ func TestScansOfTheRouterTakeNoSessions(t *testing.T) {
 	if got := endsOf(b.one(portB).ip); got != (ends{wan, hostB, 7, 7}) {
 		t.Errorf("answered as %+v", got)
 	}
+}
+
+// What can only belong to a session reaches the host stack, which knows its own, and nothing is remembered of it.
+func TestStrayPacketsToTheRouterOpenNothing(t *testing.T) {
+	b := newNATbed(t, natOptions{rules: masquerade()})
+	for _, ip := range []packet.IPv4{
+		tcpPacket(ends{hostB, wan, 5000, 80}, packet.TCPAck, 1, 1, nil),
+		tcpPacket(ends{hostB, wan, 5000, 80}, packet.TCPRst, 1, 0, nil),
+		tcpPacket(ends{hostB, wan, 5000, 80}, packet.TCPSyn|packet.TCPAck, 1, 1, nil),
+		echo(hostB, wan, packet.ICMPEchoReply, 7, nil),
+	} {
+		b.arrive(portB, ip)
+		if p := b.punt(); p.Reason != PuntLocal {
+			t.Errorf("%+v: punted for %v", endsOf(ip), p.Reason)
+		}
+	}
+	b.sessionsAre(0)
+	if n := b.mappings.Counts().Mappings; n != 0 {
+		t.Errorf("%d mappings", n)
+	}
+	// They wait in the queue of their port, which is bounded, and what does not fit is counted.
+	for range 2 * puntDepth {
+		b.arrive(portB, tcpPacket(ends{hostB, wan, 5000, 80}, packet.TCPAck, 1, 1, nil))
+	}
+	if n := b.drops()[DropPuntQueue.String()]; n != puntDepth {
+		t.Errorf("%d did not fit", n)
+	}
+	// Behind a firewall they do not get that far.
+	b = newNATbed(t, natOptions{rules: masquerade(), firewall: home()})
+	b.refused(portB, tcpPacket(ends{hostB, wan, 5000, 80}, packet.TCPAck, 1, 1, nil), DropSessionNone)
+	b.refused(portB, tcpPacket(ends{hostB, wan, 5000, 80}, packet.TCPRst, 1, 0, nil), DropSessionNone)
 }
 
 func TestForgedOwnSourceOpensNoSession(t *testing.T) {

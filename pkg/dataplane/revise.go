@@ -92,8 +92,12 @@ func (w *worker) routeOf(p *work, s *conntrack.Session, d conntrack.Direction, d
 	if a.Kind != Multipath {
 		return v, a
 	}
-	if d == conntrack.Original && s.Flags()&conntrack.SourceTranslated != 0 {
-		_, given := s.Ports()
+	asked, given := s.Ports()
+	keeps := s.Flags()&conntrack.SourceTranslated != 0
+	if d == conntrack.Reply { // of a forward: back by where it was asked
+		keeps, given = s.Flags()&conntrack.DestTranslated != 0, asked
+	}
+	if keeps {
 		for _, m := range w.tables.Members[a.First : a.First+uint32(a.Count)] {
 			if w.adjacency(m).Port == PortID(given) {
 				return m, w.adjacency(m)

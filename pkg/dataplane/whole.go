@@ -13,7 +13,8 @@ import (
 const firstsHeld = 1024
 
 // pieces are the fragments that wait for the rest of their datagrams. All workers share them: the fragments
-// of a datagram may come by different ports, though all from one side. The lock is taken for fragments only.
+// of a datagram may come by different ports, though all from one side. No side can push out another's but by having less. The lock is
+// taken for fragments only.
 type pieces struct {
 	mu      sync.Mutex
 	machine *reassembly.Machine

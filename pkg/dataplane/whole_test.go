@@ -122,7 +122,10 @@ func TestFragmentsInTransitAreBoundedAndCounted(t *testing.T) {
 		t.Errorf("%d timed out", n)
 	}
 
-	// A flood of them takes no more than its share of memory.
+	// A flood of them takes no more than its share of memory, and not what comes by another port.
+	quiet := cut(udpPacket(ends{hostB, wan, 53, 5000}, numbered(3000)), 1480)
+	b.cross(portA, udpPacket(ends{inner, hostB, 5000, 53}, nil), portB)
+	b.arrive(portB, quiet[0])
 	for i := range 6000 {
 		f := append(packet.IPv4{}, other[0]...)
 		f.SetID(uint16(i))
@@ -134,5 +137,12 @@ func TestFragmentsInTransitAreBoundedAndCounted(t *testing.T) {
 	}
 	if got, want := b.drops()[DropFragmentLost.String()], 1+2+b.d.FragmentCount(reassembly.Evicted); got != want {
 		t.Errorf("%d losses counted, want %d", got, want)
+	}
+	b.arrive(portB, quiet[1])
+	b.arrive(portB, quiet[2])
+	for range quiet {
+		if got, ok := b.take(portA); !ok || got.ip.Dst() != inner {
+			t.Error("the quiet port's datagram was lost")
+		}
 	}
 }
