@@ -119,7 +119,7 @@ func (t *natTables) sessionKeys() {
 		field("max", "Sessions in all; beyond it new ones are refused. The last eighth is kept for those that inside opens.", integer(1024, maxSessions, 1_048_576), func(s *rawSessions) *placed[int] { return &s.max }),
 		field("max_per_host", "Sessions that one inside address may have; 0: no limit.", integer(0, maxSessions, 0),
 			func(s *rawSessions) *placed[int] { return &s.maxPerHost }),
-		field("max_half_open", "TCP sessions that are opening, in all. Absent: an eighth of max.", withoutDefault(integer(1, maxSessions, 0)),
+		field("max_half_open", "TCP sessions from outside that are not established yet; beyond it the oldest makes room. Absent: an eighth of max.", withoutDefault(integer(1, maxSessions, 0)),
 			func(s *rawSessions) *placed[int] { return &s.maxHalfOpen }),
 		timeout("udp", "How long an idle UDP session lives; at least 2m (RFC 4787 REQ-5).", 5*time.Minute,
 			func(s *rawSessions) *placed[time.Duration] { return &s.udp }),

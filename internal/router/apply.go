@@ -145,6 +145,7 @@ func (r *Router) apply(c *config.Config, waiting bool) (err error) {
 	r.changeRIP(c)
 	r.tellReadOnly()
 	r.stack.SetAddresses(r.ownAddresses())
+	r.changeUPnP()
 	return nil
 }
 

@@ -124,6 +124,7 @@ func (c collector) collectStateful(gauge func(*prometheus.Desc, float64, ...stri
 	counter(sessionsMade, n.Created)
 	counter(sessionsGone, n.Expired, "expired")
 	counter(sessionsGone, n.Removed, "removed")
+	counter(sessionsGone, n.Displaced, "displaced")
 	gauge(sessionBytes, float64(s.sessions.Bytes()))
 	m := s.mappings.Counts()
 	gauge(natSessions, float64(n.Translated))

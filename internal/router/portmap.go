@@ -28,11 +28,13 @@ type portMapping struct {
 // changePortMapping follows the configuration.
 func (r *Router) changePortMapping(c *config.Config) {
 	m := &r.portMapping
+	if c.PortMapping != nil {
+		r.stateful.mappings.Limit(c.PortMapping.MaxPerHost)
+	}
 	if c.PortMapping == nil || !(c.PortMapping.NATPMP || c.PortMapping.PCP) {
 		m.server, m.due = nil, time.Time{}
 		return
 	}
-	r.stateful.mappings.Limit(c.PortMapping.MaxPerHost)
 	want := pcp.Config{NATPMP: c.PortMapping.NATPMP, PCP: c.PortMapping.PCP, MaxLifetime: c.PortMapping.MaxLifetime}
 	if m.server == nil {
 		m.server = pcp.New(want, mapper{r}, time.Now())
@@ -41,6 +43,9 @@ func (r *Router) changePortMapping(c *config.Config) {
 		m.server.Configure(want)
 	}
 	if outside := r.allOutside(c); !slices.Equal(outside, m.told) {
+		if m.told != nil {
+			m.server.ResetEpoch(time.Now()) // the mappings that clients know are gone
+		}
 		m.told = outside
 		m.server.ResetEpoch(time.Now()) // mappings at addresses that went are lost
 		r.announce()

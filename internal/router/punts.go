@@ -25,7 +25,7 @@ func (r *Router) punted(p *dataplane.Punt) {
 			r.dp.CountDrop(dataplane.DropBroadcast)
 		}
 	case dataplane.PuntMulticast:
-		if !r.ripReceive(now, p, p.Packet) {
+		if !r.ripReceive(now, p, p.Packet) && !r.upnpReceive(now, p, p.Packet) {
 			r.dp.CountDrop(dataplane.DropMulticast)
 		}
 	case dataplane.PuntRouterAlert:
@@ -64,7 +64,7 @@ func (r *Router) local(now time.Time, p *dataplane.Punt) {
 		r.holdLocal(now, p, ip)
 		return
 	}
-	if !r.ripReceive(now, p, ip) && !r.portMapReceive(now, p, ip) {
+	if !r.ripReceive(now, p, ip) && !r.portMapReceive(now, p, ip) && !r.upnpReceive(now, p, ip) {
 		r.stack.Deliver(ip)
 	}
 }

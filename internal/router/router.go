@@ -69,6 +69,7 @@ type Router struct {
 
 	stateful    *stateful // sessions, NAT, firewall
 	portMapping portMapping
+	upnp        upnp
 
 	ports map[string]*portState
 	byID  map[dataplane.PortID]*portState
@@ -220,6 +221,7 @@ func (r *Router) tick() {
 	r.expireFragments(now)
 	r.expireSessions(now)
 	r.announceDue(now)
+	r.upnpDue(now)
 	r.retryPorts(now)
 	r.confirmDue(now)
 }
@@ -266,6 +268,9 @@ func (r *Router) arm() {
 	earlier(r.nextExpiry(time.Now()))
 	earlier(r.stateful.held.due())
 	earlier(r.portMapping.due)
+	for _, at := range r.upnp.served {
+		earlier(at.due)
+	}
 	if r.rip != nil {
 		earlier(r.rip.Next())
 	}
@@ -284,6 +289,7 @@ func (r *Router) arm() {
 // shutdown closes every port and leaves nothing behind.
 func (r *Router) shutdown() {
 	r.stopRIP(time.Now())
+	r.stopUPnP()
 	for _, p := range r.ports {
 		r.neighborActions(r.arp.Step(time.Now(), arp.PortDown{Port: arp.PortID(p.id)}))
 	}

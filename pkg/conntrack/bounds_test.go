@@ -22,7 +22,7 @@ func TestLiveSessionsSurviveFloods(t *testing.T) {
 		}
 	}
 	counts := w.table.Counts()
-	if w.table.Len() != 601 || counts.HalfOpen != 100 || counts.Refused[ReasonHalfOpen] != 4900 || counts.Refused[ReasonHostLimit] != 4500 ||
+	if w.table.Len() != 601 || counts.HalfOpen != 100 || counts.Displaced != 4900 || counts.Refused[ReasonHostLimit] != 4500 ||
 		counts.Refused[ReasonTCPWindow] < 4990 {
 		t.Errorf("%d sessions, %+v", w.table.Len(), counts)
 	}

@@ -13,6 +13,9 @@ func (t *Table) Create(now Tick, n *New, p *Parsed) (*Session, Reason) {
 	if r := mayOpen(set, p); r != ReasonNone {
 		return nil, t.refuse(r)
 	}
+	if n.opensFromOutside(p) {
+		t.makeRoom(now, set)
+	}
 	original, reply := t.hashKey(&n.Original), t.hashKey(&n.Reply)
 	t.lockBoth(original, reply)
 	s, d, other := t.holders(n, original, reply)
@@ -26,7 +29,7 @@ func (t *Table) Create(now Tick, n *New, p *Parsed) (*Session, Reason) {
 			return s, s.Update(t, now, Original, p, false)
 		}
 		t.unlockBoth(original, reply)
-		if word, verdict := t.kill(s, now, true); verdict == killed {
+		if word, verdict := t.kill(s, now, isOver); verdict == killed {
 			t.expired.Add(1)
 			number := t.numberOf(s)
 			t.unfile(number, s)
@@ -93,7 +96,7 @@ func (t *Table) make(now Tick, set *settings, n *New, p *Parsed) (number uint32,
 		return 0, nil, ReasonTableFull
 	}
 	word := uint32(n.Original.Protocol)<<protocolShift | uint32(n.Flags)<<flagsShift | insideBits(n) | uint32(firstPhase(n.Original.Protocol))
-	if n.Original.Protocol == protocolTCP && p.Class == ClassOpens && n.Flags&FromOutside != 0 {
+	if n.opensFromOutside(p) {
 		if !t.addHalfOpen(set) {
 			t.live.Add(-1)
 			return 0, nil, ReasonHalfOpen
@@ -136,7 +139,19 @@ func (t *Table) make(now Tick, set *settings, n *New, p *Parsed) (number uint32,
 	return number, s, ReasonNone
 }
 
-// addHalfOpen counts an unanswered opening, if there may be one more.
+// opensFromOutside reports a TCP session that counts against MaxHalfOpen until it is established.
+func (n *New) opensFromOutside(p *Parsed) bool {
+	return n.Original.Protocol == protocolTCP && p.Class == ClassOpens && n.Flags&FromOutside != 0
+}
+
+// makeRoom displaces the oldest opening from outside where there is no room for another; two, where the limit has become smaller.
+func (t *Table) makeRoom(now Tick, set *settings) {
+	for i := 0; i < 2 && t.halfOpen.Load() >= set.halfOpen; i++ {
+		t.displace(now)
+	}
+}
+
+// addHalfOpen counts an opening from outside, if there may be one more.
 func (t *Table) addHalfOpen(set *settings) bool {
 	if t.halfOpen.Add(1) > set.halfOpen {
 		t.halfOpen.Add(-1)
@@ -158,7 +173,7 @@ func (t *Table) release(word uint32, inside packet.Addr) {
 
 // Remove ends a session, now. It reports false when somebody else has already. The caller is in a read section.
 func (t *Table) Remove(now Tick, s *Session) bool {
-	word, verdict := t.kill(s, now, false)
+	word, verdict := t.kill(s, now, always)
 	if verdict != killed {
 		return false
 	}
@@ -175,19 +190,26 @@ type verdict uint8
 const (
 	killed      verdict = iota // by this call, which is to bury it
 	deadAlready                // by another
-	refreshed                  // it has more time
+	spared                     // it lives: the condition does not hold
 )
 
-// kill ends a session: nobody finds it any more. With onlyOver it must have had its time.
-func (t *Table) kill(s *Session, now Tick, onlyOver bool) (word uint32, v verdict) {
+// condition on which a session is ended.
+type condition uint8
+
+const (
+	always    condition = iota
+	isOver              // it has had its time
+	isOpening           // it is an opening from outside
+)
+
+// kill ends a session on a condition: nobody finds it any more.
+func (t *Table) kill(s *Session, now Tick, c condition) (word uint32, v verdict) {
 	w := s.lock()
 	switch {
 	case w&alive == 0:
 		v = deadAlready
-	case onlyOver && t.over(now, s):
-		v = killed
-	case onlyOver:
-		v = refreshed
+	case c == isOver && !t.over(now, s), c == isOpening && w&halfOpen == 0:
+		v = spared
 	}
 	if v == killed {
 		w &^= alive

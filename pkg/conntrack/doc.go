@@ -34,8 +34,9 @@
 //
 // # Bounds
 //
-// Sessions in all, for each inside address, and unanswered TCP openings from outside are limited. Beyond a limit new sessions are refused, with a
-// counted reason; a live session is never ended for a new one. What attackers can do at most: a table full of their
+// Sessions in all, for each inside address, and TCP openings from outside that are not established are limited. Beyond a limit new sessions are
+// refused, with a counted reason; but of the openings the oldest makes room for the new one, so that who completes a handshake gets
+// in through a flood of SYNs. A live session is never ended for a new one. What attackers can do at most: a table full of their
 // own sessions (they are outside: MaxHalfOpen, as long as nobody inside answers; they are inside: MaxPerHost).
 // They cannot aim at a chain of the index (its hash has a secret seed), reset a connection whose numbers they do not see (the
 // window, see [WindowMode]), nor keep alive what inside does not use (see [Session.Update]).

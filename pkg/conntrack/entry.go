@@ -36,7 +36,7 @@ const (
 	phaseMask   = 1<<4 - 1
 	locked      = 1 << 4 // somebody changes the entry
 	alive       = 1 << 5 // it is a session: set last when it is made, cleared first when it ends
-	halfOpen    = 1 << 6 // it counts as an opening that nobody answered
+	halfOpen    = 1 << 6 // it counts as an opening from outside that is not established
 	offered     = 1 << 7 // TCP: the opening SYN offered a window scale
 	strayed     = 1 << 8 // TCP: a segment outside of the windows was let pass: they are no longer to be trusted
 	endedShift  = 9      // TCP, two bits: see machine

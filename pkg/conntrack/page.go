@@ -25,7 +25,7 @@ func (t *Table) Bytes() int {
 // Counts of what happened, by reason and by kind; for counters, drops and metrics.
 func (t *Table) Counts() Counts {
 	c := Counts{
-		Expired: t.expired.Load(), Removed: t.removed.Load(),
+		Expired: t.expired.Load(), Removed: t.removed.Load(), Displaced: t.displaced.Load(),
 		ByProtocol: map[uint8]int{}, HalfOpen: int(t.halfOpen.Load()),
 	}
 	t.slab.mu.Lock()
@@ -45,6 +45,7 @@ func (t *Table) Counts() Counts {
 // Counts of a table since it was made.
 type Counts struct {
 	Created, Expired, Removed uint64
+	Displaced                 uint64             // openings from outside that made room for newer ones
 	Refused                   [NumReasons]uint64 // by Create and Update
 	ByProtocol                map[uint8]int      // sessions now
 	HalfOpen                  int

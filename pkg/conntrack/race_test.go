@@ -84,7 +84,7 @@ func TestWorkersAtOnce(t *testing.T) {
 		table.Expire(now, 100)
 	}
 	c := table.Counts()
-	if c.Created != c.Expired+c.Removed || int64(c.Created) != ended.Load() || c.HalfOpen != 0 || len(c.ByProtocol) != 0 {
+	if c.Created != c.Expired+c.Removed+c.Displaced || int64(c.Created) != ended.Load() || c.HalfOpen != 0 || len(c.ByProtocol) != 0 {
 		t.Errorf("counts %+v, told of %d", c, ended.Load())
 	}
 	for i := range table.shards {

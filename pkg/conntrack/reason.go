@@ -17,7 +17,7 @@ const (
 	ReasonNoSession           // belongs to no session, and cannot open one
 	ReasonTableFull           // as many sessions as there may be
 	ReasonHostLimit           // as many as one inside address may have
-	ReasonHalfOpen            // as many unanswered TCP openings from outside as there may be
+	ReasonHalfOpen            // as many TCP openings from outside that are not established as there may be
 	ReasonClash               // its addresses and ports are those of another session
 	ReasonICMPChecksum        // an ICMP error whose own checksum is wrong
 
@@ -36,7 +36,7 @@ var reasonText = [NumReasons]struct{ name, sentence string }{
 	ReasonNoSession:    {"session_none", "The packet belongs to no session, and cannot open one."},
 	ReasonTableFull:    {"session_table_full", "There are as many sessions as there may be."},
 	ReasonHostLimit:    {"session_host_limit", "The inside address has as many sessions as one may have."},
-	ReasonHalfOpen:     {"session_half_open", "There are as many unanswered TCP openings from outside as there may be."},
+	ReasonHalfOpen:     {"session_half_open", "There are as many TCP openings from outside that are not established as there may be."},
 	ReasonClash:        {"session_clash", "The addresses and ports of the new session are those of another one."},
 	ReasonICMPChecksum: {"session_icmp_checksum", "The checksum of an ICMP error is wrong."},
 }

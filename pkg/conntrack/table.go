@@ -12,7 +12,7 @@ import (
 type Config struct {
 	Max         int // sessions in all; 1,048,576 by default, 16,769,023 at most. The last eighth is not for those from outside
 	MaxPerHost  int // sessions that one inside address may have; 0: no limit
-	MaxHalfOpen int // TCP sessions from outside that nobody has answered yet; 0: an eighth of Max
+	MaxHalfOpen int // TCP sessions from outside that are not established yet: beyond, the oldest makes room; 0: an eighth of Max
 	Timeouts    Timeouts
 	Loose       bool // pick up TCP connections from before our time (ClassContinues)
 	Window      WindowMode
@@ -104,6 +104,8 @@ type Table struct {
 
 	live, halfOpen   atomic.Int64
 	expired, removed atomic.Uint64
+	displaced        atomic.Uint64
+	next             atomic.Uint32 // whose turn it is among the rings, for displace
 	refused          [NumReasons]atomic.Uint64
 }
 

@@ -351,30 +351,6 @@ func TestLoosePickUp(t *testing.T) {
 	}
 }
 
-func TestUnansweredOpeningsAreCountedUntilInsideAnswers(t *testing.T) {
-	w := newWorld(t, Config{MaxHalfOpen: 1})
-	c := w.connection(FromOutside)
-	second := MakeKey(protocolTCP, server, 40001, client, 80)
-	try := func() Reason {
-		_, r := w.table.Create(w.now, &New{Original: second, Reply: second.Reverse(), Flags: FromOutside}, syn(second, 1))
-		return r
-	}
-	// That the attacker resets its own openings must not free the place.
-	c.dialogue("> rst seq=1 -> reset\n> syn seq=100 -> syn_sent\n> rst seq=101 -> reset\n> syn -> syn_sent")
-	if r := try(); r != ReasonHalfOpen {
-		t.Errorf("got %v", r)
-	}
-	c.dialogue("< syn+ack ack=1 -> syn_received")
-	if r := try(); r != ReasonNone {
-		t.Errorf("got %v", r)
-	}
-	if n := w.table.Counts().HalfOpen; n != 1 {
-		t.Errorf("%d half open", n)
-	}
-	// The first one may not open again while the second one has the place.
-	c.dialogue("> rst seq=1 -> reset\n> syn seq=100 -> ! half_open")
-}
-
 func TestStateThatShortensTheTimeIsHonouredSoon(t *testing.T) {
 	w := newWorld(t, Config{Timeouts: Timeouts{TCPReset: 50}})
 	c := w.connection(0)

@@ -41,6 +41,9 @@ func (s *Session) Update(t *Table, now Tick, d Direction, p *Parsed, repeat bool
 	}
 	if r != ReasonNone {
 		s.word.Store(before)
+		if r == ReasonHalfOpen {
+			t.displace(now) // the SYN is going to be sent again
+		}
 		return t.refuse(r)
 	}
 	s.counts[d].add(uint32(p.Count), uint32(p.Length))
@@ -50,11 +53,14 @@ func (s *Session) Update(t *Table, now Tick, d Direction, p *Parsed, repeat bool
 	if (changed || refreshes && !fromOutside) && int32(uint32(now)-s.refreshed.Load()) > 0 {
 		s.refreshed.Store(uint32(now))
 	}
-	if d == Reply && w&halfOpen != 0 {
+	if state := phase(w & phaseMask); w&halfOpen != 0 && state >= tcpPhase(Established) && state <= tcpPhase(TimeWait) {
 		w &^= halfOpen
 		t.halfOpen.Add(-1)
 	}
 	s.word.Store(w)
+	if w&^before&halfOpen != 0 {
+		t.refile(now, s) // it opens again: with the openings, which make room
+	}
 	if changed {
 		timeouts := &t.settings.Load().timeouts
 		if timeouts[w&phaseMask] < timeouts[before&phaseMask] {

@@ -7,12 +7,16 @@ import "sync"
 // it: they write the time into their entry. When a bucket is due, each of its entries has ended, or is filed
 // anew by the deadline that it has by then; deadlines beyond the last bucket are filed there. Only what shortens a deadline tells the wheel:
 // a change of state, and a change of timeouts.
+//
+// Openings from outside that are not established yet wait in a list of their own in each ring, the oldest last: it is the first to go where
+// there are too many of them (see displace). One that has been established is filed into a bucket when it comes to the end of that list.
 
 const (
 	numRings   = 16
 	numBuckets = 512
-	pending    = numBuckets // one more list: the entries of a bucket that is being looked through
-	bucketBits = 3          // a bucket is 8 ticks
+	pending    = numBuckets     // one more list: the entries of a bucket that is being looked through
+	openings   = numBuckets + 1 // and one: openings from outside
+	bucketBits = 3              // a bucket is 8 ticks
 
 	headFlag = 1 << 31   // a prev that is the head of a list
 	unfiled  = 1<<32 - 1 // a prev: in no list
@@ -24,7 +28,8 @@ type ring struct {
 	started bool
 	cursor  uint32 // the last bucket that was due, counted from tick 0
 	sweep   int    // buckets that are to be looked through although they are not due
-	heads   [numBuckets + 1]uint32
+	heads   [numBuckets + 2]uint32
+	oldest  uint32 // the last of openings
 	_       [64]byte
 }
 
@@ -37,15 +42,23 @@ func (t *Table) push(r *ring, list uint32, number uint32, s *Session) {
 	s.next, s.prev = head, headFlag|list
 	if head != 0 {
 		t.entry(head).prev = number
+	} else if list == openings {
+		r.oldest = number
 	}
 	r.heads[list] = number
 }
 
 // unlink takes an entry out of its list, if it is in one.
 func (t *Table) unlink(r *ring, s *Session) {
-	switch {
-	case s.prev == unfiled:
+	if s.prev == unfiled {
 		return
+	}
+	if r.oldest != 0 && t.entry(r.oldest) == s {
+		if r.oldest = s.prev; s.prev&headFlag != 0 {
+			r.oldest = 0
+		}
+	}
+	switch {
 	case s.prev&headFlag != 0:
 		r.heads[s.prev&^headFlag] = s.next
 	default:
@@ -61,6 +74,10 @@ func (t *Table) unlink(r *ring, s *Session) {
 func (t *Table) place(r *ring, now Tick, number uint32, s *Session) {
 	if !r.started {
 		r.started, r.cursor = true, uint32(now)>>bucketBits
+	}
+	if s.word.Load()&halfOpen != 0 {
+		t.push(r, openings, number, s)
+		return
 	}
 	due := uint32(t.deadline(s)+1<<bucketBits-1) >> bucketBits
 	ahead := int32((due-r.cursor)<<bucketBits) >> bucketBits
@@ -155,7 +172,10 @@ func (t *Table) turn(r *ring, now Tick, dead []corpse, looks int) (n, looked int
 		r.cursor = target - numBuckets // once around is enough
 	}
 	for n < len(dead) && looked < looks {
-		number := r.heads[pending]
+		number := r.oldest
+		if number == 0 || t.stays(now, t.entry(number)) {
+			number = r.heads[pending]
+		}
 		if number == 0 {
 			switch {
 			case r.sweep > 0:
@@ -176,16 +196,47 @@ func (t *Table) turn(r *ring, now Tick, dead []corpse, looks int) (n, looked int
 			t.place(r, now, number, s)
 			continue
 		}
-		switch word, verdict := t.kill(s, now, true); verdict {
+		switch word, verdict := t.kill(s, now, isOver); verdict {
 		case killed:
 			dead[n] = corpse{number, word, s}
 			n++
-		case refreshed:
+		case spared:
 			t.place(r, now, number, s)
 		case deadAlready: // whoever ended it finds it in no list, and goes on
 		}
 	}
 	return n, looked, false
+}
+
+// stays reports that an entry belongs into the list of openings still.
+func (t *Table) stays(now Tick, s *Session) bool {
+	return s.word.Load()&halfOpen != 0 && !t.over(now, s)
+}
+
+// displace ends the oldest opening from outside of the ring whose turn it is, to make room for a new one. Rings have like numbers of
+// openings of like ages, as entries are given out evenly: so it is nearly the oldest of all.
+func (t *Table) displace(now Tick) {
+	const looks = 64 // those established since
+	for range numRings {
+		r := &t.rings[t.next.Add(1)%numRings]
+		r.mu.Lock()
+		for looked := 0; looked < looks && r.oldest != 0; looked++ {
+			number := r.oldest
+			s := t.entry(number)
+			t.unlink(r, s)
+			word, verdict := t.kill(s, now, isOpening)
+			if verdict == killed {
+				r.mu.Unlock()
+				t.displaced.Add(1)
+				t.bury(now, number, s, word)
+				return
+			}
+			if verdict == spared {
+				t.place(r, now, number, s)
+			}
+		}
+		r.mu.Unlock()
+	}
 }
 
 // draw makes a bucket the list that is being looked through, which is empty.

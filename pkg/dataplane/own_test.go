@@ -58,6 +58,19 @@ func TestRouterYieldsAPortThatInsideHas(t *testing.T) {
 	if quoted := packet.IPv4(packet.ICMP(packet.IPv4(p.Packet).Payload()).Payload()); endsOf(quoted) != (ends{wan, hostB, 5000, 53}) {
 		t.Errorf("quotes %+v", endsOf(quoted))
 	}
+	// What the host stack has to say about the answer it says of the packet that it knows: outside knows another.
+	refused := udpPacket(ends{hostB, wan, 53, 5000}, []byte("answer"))
+	Injector{b.w}.Output(icmpError(wan, packet.ICMPUnreachable, packet.ICMPPortUnreachable, 0, refused))
+	out := b.one(portB).ip
+	good(t, out)
+	if quoted := packet.IPv4(packet.ICMP(out.Payload()).Payload()); endsOf(quoted) != endsOf(got).back() || out.Src() != wan || out.Dst() != hostB {
+		t.Errorf("quotes %+v", endsOf(quoted))
+	}
+	// Whereas the packet path quotes what it has received, and a port of the router's may have the number that another was given.
+	b.d.Control().Output(icmpError(wan, packet.ICMPTimeExceeded, packet.ICMPTTLExceeded, 0, refused))
+	if quoted := packet.IPv4(packet.ICMP(b.one(portB).ip.Payload()).Payload()); endsOf(quoted) != endsOf(refused) {
+		t.Errorf("quotes %+v", endsOf(quoted))
+	}
 }
 
 func TestRouterTalksToItself(t *testing.T) {

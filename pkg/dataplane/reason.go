@@ -107,7 +107,7 @@ var dropText = [NumDropReasons]struct{ name, sentence string }{
 	DropSessionNone:         {"session_none", "belongs to no session, and cannot open one"},
 	DropSessionTableFull:    {"session_table_full", "there are as many sessions as there may be; inside is answered with administratively prohibited"},
 	DropSessionHostLimit:    {"session_host_limit", "its source has as many sessions as it may have; answered with administratively prohibited"},
-	DropSessionHalfOpen:     {"session_half_open", "there are as many unanswered TCP openings from outside as there may be"},
+	DropSessionHalfOpen:     {"session_half_open", "there are as many TCP openings from outside that are not established as there may be"},
 	DropSessionClash:        {"session_clash", "a new session would have the addresses and ports of another; inside is answered with administratively prohibited"},
 	DropSessionICMPChecksum: {"session_icmp_checksum", "the checksum of an ICMP error is wrong"},
 	DropSessionPath:         {"session_path", "the way or the policy has changed, so that its session ended; it cannot open another"},

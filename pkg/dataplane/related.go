@@ -8,11 +8,11 @@ import (
 
 // related takes an ICMP error to whom it concerns: the sender of the packet that it quotes, which the
 // session knows. It neither refreshes the session nor ends it (RFC 5508 section 3.3 and REQ-7,
-// RFC 5382 REQ-8). What the router itself reports bears the right addresses already.
+// RFC 5382 REQ-8).
 func (w *worker) related(p *work) {
 	f := &w.flow
 	if p.own {
-		w.ip4Lookup(p)
+		w.ownError(p)
 		return
 	}
 	s, direction := f.st.Sessions.Find(w.now, &f.parsed.Key)
@@ -51,5 +51,31 @@ func (w *worker) related(p *work) {
 		f.quoting = true
 		p.flow = f
 	}
+	w.dispatch(p, a, dst)
+}
+
+// ownError sends an error of the router's own. What the packet path reports quotes a packet as it came, and bears the right addresses already. The
+// host stack quotes what it was given: where it has yielded its port to an inside host, outside knows that packet by another one.
+func (w *worker) ownError(p *work) {
+	f := &w.flow
+	if w == w.d.control {
+		w.ip4Lookup(p)
+		return
+	}
+	s, direction := f.st.Sessions.Find(w.now, &f.parsed.Key)
+	if s == nil || direction != conntrack.Original {
+		w.ip4Lookup(p)
+		return
+	}
+	if from, _ := s.Ports(); from != 0 {
+		w.ip4Lookup(p)
+		return
+	}
+	dst := p.ip().Dst()
+	if f.rewrite = s.Rewrite(direction); f.rewrite.Changed {
+		f.quoting = true
+		p.flow, dst = f, f.rewrite.Dst
+	}
+	_, a := w.route(p, dst)
 	w.dispatch(p, a, dst)
 }

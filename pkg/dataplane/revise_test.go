@@ -269,13 +269,21 @@ func TestOutsideWithoutAddressRefuses(t *testing.T) {
 	}
 }
 
-func TestHalfOpenConnectionsFromOutsideAreRefusedInSilence(t *testing.T) {
+func TestFloodOfSYNsFromOutsideClosesNoForward(t *testing.T) {
 	b := newNATbed(t, natOptions{rules: masquerade(), forwards: web(), sessions: conntrack.Config{MaxHalfOpen: 3}})
-	for port := uint16(1); port <= 3; port++ {
+	for port := uint16(1); port <= 100; port++ {
 		b.cross(portB, tcpPacket(ends{hostB, wan, port, 80}, packet.TCPSyn, 1, 0, nil), portA)
 	}
-	b.refused(portB, tcpPacket(ends{hostB, wan, 4, 80}, packet.TCPSyn, 1, 0, nil), DropSessionHalfOpen)
 	b.noPunt()
+	b.sessionsAre(3)
+	if n := b.mappings.Counts().Mappings; n != 1 {
+		t.Errorf("%d mappings: those of what was displaced are to go with it", n)
+	}
+	if n := b.sessions.Counts().Displaced; n != 97 || b.ended != 97 {
+		t.Errorf("%d displaced, told of %d", n, b.ended)
+	}
+	seen := b.connect(ends{hostB, wan, 200, 80}, portB, portA) // who completes the handshake gets in
+	b.cross(portA, tcpPacket(seen.back(), packet.TCPAck, 901, 101, []byte("x")), portB)
 	b.connect(ends{inner, hostB, 40000, 80}, portA, portB) // inside is not concerned
 }
 

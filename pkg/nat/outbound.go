@@ -206,8 +206,13 @@ func (m *Mappings) claim(p *Policy, now conntrack.Tick, sh *shard, r *rule, clas
 	if class == classICMP && r.whole {
 		s.lo = 0
 	}
+	s.low = r.whole && key.port < 1024 && class != classICMP
 	return made.takePort(m.outside.make(paired), s, keep, take)
 }
+
+// Ports that low inside ports get which cannot be kept (RFC 4787 REQ-3a recommends the same range): where clients bind that want to be
+// trusted for it, above those at which services of the router would be asked for.
+const lowest, highest = 600, 1023
 
 // takePort takes the inside port's number where it may be kept and is free, else another one.
 func (made *mapping) takePort(o *outside, s search, keep, take bool) Reason {
@@ -217,6 +222,13 @@ func (made *mapping) takePort(o *outside, s search, keep, take bool) Reason {
 		return ReasonNone
 	}
 	var found bool
+	if s.low {
+		low := s
+		low.lo, low.hi = lowest, highest
+		if made.outsidePort, found = o.find(low, port, take); found {
+			return ReasonNone
+		}
+	}
 	if made.outsidePort, found = o.find(s, port, take); !found {
 		return ReasonNoPorts
 	}

@@ -98,9 +98,49 @@ func TestPortParityAndRangeAreKept(t *testing.T) { // RFC 4787 REQ-3a, REQ-4
 		b.open(udp(host1, port, server, 53))
 		for i := range 50 {
 			_, got := b.open(udp(host2+packet.Addr(i), port, server, 53)).outsideOf()
-			if got%2 != port%2 || got < 1024 {
+			if got%2 != port%2 || (got < 1024) != (port < 1024) {
 				t.Errorf("inside port %d became %d", port, got)
 			}
+		}
+	}
+}
+
+// Services, the router's own and those that it may get, live below 600: nothing is moved there. When the low ports are used up, others serve.
+func TestLowPortsAreNotMovedToWhereServicesLive(t *testing.T) { // RFC 4787 REQ-3a
+	b := newBed(t, []Rule{home()}, Forward{In: wan, Protocol: packet.ProtoTCP, PortMin: 700, PortMax: 800, Outside: []packet.Addr{public}, To: host2, ToPort: 700})
+	high := 0
+	for i := range 500 {
+		_, got := b.open(tcp(host1+packet.Addr(i), 513, server, 22)).outsideOf()
+		switch {
+		case i == 0 && got == 513:
+		case got < 600, got >= 700 && got <= 800:
+			t.Fatalf("host %d got port %d", i, got)
+		case got >= 1024:
+			high++
+		}
+	}
+	if want := 500 - 1 - (1024 - 600 - 101); high != want {
+		t.Errorf("%d hosts got a port from 1024 on, want %d", high, want)
+	}
+}
+
+// A rule with a range of its own keeps to it, and the router's own low ports are nobody else's.
+func TestLowPortsOfNarrowRulesAndOfTheRouter(t *testing.T) {
+	r := home()
+	r.PortMin, r.PortMax = 2000, 3000
+	b := newBed(t, []Rule{r})
+	if _, got := b.open(udp(host1, 513, server, 53)).outsideOf(); got < 2000 || got > 3000 {
+		t.Errorf("outside of the range: %d", got)
+	}
+	b = newBed(t, []Rule{home()})
+	own := map[uint16]bool{}
+	for port := uint16(600); port < 1024; port += 3 {
+		_, got := b.open(udp(public, port, server, 53)).outsideOf()
+		own[got] = true
+	}
+	for i := range 300 {
+		if _, got := b.open(udp(host1+packet.Addr(i), 700, server, 53)).outsideOf(); own[got] {
+			t.Fatalf("host %d got port %d of the router", i, got)
 		}
 	}
 }

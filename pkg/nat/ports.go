@@ -135,6 +135,7 @@ type search struct {
 	class    int
 	lo, hi   uint16
 	reserved *portSet // not these; nil: none
+	low      bool     // a low port, if one is to be had, for an inside port that is one
 	blocks   bool     // the range is a block of the subscriber: else, blocks that somebody has are left alone
 	chance   uint64   // where to begin
 }
