@@ -7,6 +7,7 @@ import (
 
 	"vrouterd/internal/packet"
 	"vrouterd/pkg/conntrack"
+	"vrouterd/pkg/firewall"
 	"vrouterd/pkg/nat"
 )
 
@@ -177,4 +178,14 @@ func TestRFC5508REQ10b_TimestampsAndParameterProblemsPass(t *testing.T) {
 	if m := packet.ICMP(got.Payload()); got.Dst() != inner || m.Type() != packet.ICMPParamProblem || m.Rest() != 20<<24 {
 		t.Errorf("to %v, type %d, pointer %d", got.Dst(), m.Type(), m.Rest()>>24)
 	}
+}
+
+func TestRFC5508REQ9_RulesMayKeepErrorsFromPassing(t *testing.T) {
+	quiet := rule("outside", "inside", packet.ProtoICMP, 0, firewall.Drop)
+	quiet.Match.States, quiet.Match.ICMPType = firewall.Related, packet.ICMPTimeExceeded
+	b := newNATbed(t, natOptions{rules: masquerade(), firewall: home(quiet)})
+	out := b.cross(portA, udpPacket(ends{inner, hostB, 5000, 53}, nil), portB)
+	b.refused(portB, icmpError(hostB, packet.ICMPTimeExceeded, 0, 0, out), DropFirewall)
+	b.cross(portB, icmpError(hostB, packet.ICMPUnreachable, packet.ICMPPortUnreachable, 0, out), portA) // without a rule they pass
+	b.cross(portB, udpPacket(endsOf(out).back(), nil), portA)
 }

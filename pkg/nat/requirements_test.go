@@ -28,3 +28,11 @@ func TestRFC7857Section4_PairingHoldsForAllProtocolsWhenPortsRunOut(t *testing.T
 		t.Errorf("TCP leaves by %v, UDP by %v", s.reply.Dst, first.reply.Dst)
 	}
 }
+
+func TestRFC6888REQ7_CarrierGradeFilteringIsEndpointIndependent(t *testing.T) {
+	b := newBed(t, []Rule{carrier()})
+	s := b.open(udp(subscriber1, 5000, server, 53))
+	a, port := s.outsideOf()
+	b.expect(wan, udp(remote2, 9, a, port), ToMapping, subscriber1, 5000)
+	b.leaves(b.open(udp(subscriber1, 5000, remote2, 99)), a, port)
+}
