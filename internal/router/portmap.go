@@ -47,6 +47,7 @@ func (r *Router) changePortMapping(c *config.Config) {
 			m.server.ResetEpoch(time.Now()) // the mappings that clients know are gone
 		}
 		m.told = outside
+		m.server.ResetEpoch(time.Now()) // mappings at addresses that went are lost
 		r.announce()
 	}
 }
@@ -80,10 +81,14 @@ func (r *Router) announceDue(now time.Time) {
 	m.due = now.Add(pcp.AnnounceAfter(m.announced))
 }
 
-// portMapReceive serves a request; false: it is none.
+// portMapReceive serves a request; false: it is none. Only one to an address of the port by which it came is: RFC 6886 section 3.3
+// refuses those to the outside address, be they from inside.
 func (r *Router) portMapReceive(now time.Time, p *dataplane.Punt, ip packet.IPv4) bool {
 	in := r.byID[p.Port]
 	if r.portMapping.server == nil || p.Own || in == nil || !slices.Contains(r.config.PortMapping.Ports, in.cfg.Name) {
+		return false
+	}
+	if !slices.ContainsFunc(in.usable(), func(own netip.Prefix) bool { return own.Addr() == ip.Dst().Netip() }) {
 		return false
 	}
 	u, mine := r.datagram(ip, pcp.ServerPort)

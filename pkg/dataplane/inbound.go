@@ -61,6 +61,11 @@ func (w *worker) open(p *work) {
 	}
 
 	v, a := w.route(p, o.inside.Dst)
+	if w.tables.Stateful != f.st { // the way is newer than the policy: by another way another one may hold
+		w.letGo(&o)
+		w.track(p)
+		return
+	}
 	out, leaves := egressOf(a)
 	o.number, o.out = v, out
 	switch {

@@ -12,6 +12,10 @@ func (w *worker) ip4Lookup(p *work) {
 	// The order matters: a number seen in the FIB is known to every table
 	// loaded afterwards (see the package comment).
 	w.tables = w.d.tables.Load()
+	if w.tables.Stateful != nil && !p.own {
+		w.track(p) // NAT or the firewall has begun since the packet passed by: it must not slip through
+		return
+	}
 	a := w.adjacency(v)
 	if a.Kind == Multipath {
 		v = w.choose(p, a)

@@ -23,6 +23,10 @@ func (w *worker) revise(p *work, s *conntrack.Session, d conntrack.Direction) {
 		dst = f.rewrite.Dst
 	}
 	v, a := w.routeOf(p, s, d, dst)
+	if w.tables.Stateful != f.st {
+		w.track(p) // as in open
+		return
+	}
 	out, leaves := egressOf(a)
 	if !leaves {
 		if f.rewrite.Changed {

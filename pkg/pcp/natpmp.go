@@ -43,8 +43,12 @@ func (s *Server) natPMP(now time.Time, from netip.AddrPort, b []byte) (answer []
 		}
 		return s.natPMPMap(now, from, b)
 	}
-	out := []byte{0, b[1] | 0x80, 0, natPMPUnsupportedOpcode}
-	return binary.BigEndian.AppendUint32(out, s.seconds(now)), true
+	// The request comes back whole (section 3.5); what is shorter than any answer gets the epoch behind it.
+	out := append([]byte{0, b[1] | 0x80, 0, natPMPUnsupportedOpcode}, b[min(len(b), 4):min(len(b), maxMessage)]...)
+	if len(b) < 8 {
+		out = binary.BigEndian.AppendUint32(out[:4], s.seconds(now))
+	}
+	return out, true
 }
 
 // natPMPAddress is the answer to the question for the outside address, and its announcement (section 3.2).
@@ -73,7 +77,9 @@ func (s *Server) natPMPMap(now time.Time, from netip.AddrPort, b []byte) ([]byte
 	}
 	if wish == 0 {
 		if r.Client.Port() == 0 {
-			s.unmapAll(now, r.Protocol, from.Addr(), false, [12]byte{})
+			if _, kept := s.unmapAll(now, r.Protocol, from.Addr(), false, [12]byte{}); kept > 0 {
+				return answer(natPMPNotAuthorized, 0, 0), true // those that are its own have ended all the same
+			}
 			return answer(natPMPSuccess, 0, 0), false
 		}
 		if s.unmapOne(now, r) != Made {
