@@ -142,18 +142,22 @@ func TestUPnPClientGetsItsForward(t *testing.T) {
 	p2 := e.hosts["p2"]
 	p2.serveTCP("192.168.1.2:8080")
 	p2.serveUDP("192.168.1.2:9090")
-	upnpc := func(h *host, args ...string) (string, int) {
-		return h.try(append([]string{"timeout", "30", "upnpc", "-m", "eth0"}, args...)...)
-	}
 	var out string
 	eventually(t, 30*time.Second, "upnpc to find the router", func() error {
 		var code int
-		if out, code = upnpc(p2, "-s"); code != 0 {
+		if out, code = p2.try("timeout", "30", "upnpc", "-m", "eth0", "-s"); code != 0 {
 			return fmt.Errorf("exit status %d: %s", code, out)
 		}
 		return contains(out, "ExternalIPAddress = "+publicAddress)
 	})
 	expect(t, out, "Status : Connected")
+	found := regexp.MustCompile(`desc: (http://192\.168\.1\.1:\S+)`).FindStringSubmatch(out)
+	if found == nil {
+		t.Fatalf("no description in:\n%s", out)
+	}
+	upnpc := func(h *host, args ...string) (string, int) { // discovery takes two seconds each time
+		return h.try(append([]string{"timeout", "30", "upnpc", "-u", found[1]}, args...)...)
+	}
 	for _, c := range []struct{ outside, inside, protocol, network string }{{"38080", "8080", "TCP", "tcp4"}, {"39090", "9090", "UDP", "udp4"}} {
 		if out, code := upnpc(p2, "-e", "a game", "-a", "192.168.1.2", c.inside, c.outside, c.protocol, "600"); code != 0 || !strings.Contains(out, "is redirected to internal 192.168.1.2:"+c.inside) {
 			t.Fatalf("upnpc -a: %d\n%s", code, out)
