@@ -133,6 +133,9 @@ func (r *Router) plugIn(p *portState, dev Device) {
 	p.dev = dev
 	p.foreign = dev.Attached()
 	p.at = r.dp.NewAttachment(dev.FD(), dev.VnetHdr())
+	if d, ok := dev.(interface{ USO() bool }); ok && d.USO() {
+		p.at.TakesTrains()
+	}
 	p.link = port.State{Up: true, Word: "up"}
 	p.retryAt = time.Time{}
 	if !p.cfg.Enabled {

@@ -360,6 +360,8 @@ func (r *Router) Counters() (rows []api.Counter) {
 		add("local_delivered", "packets that the router's host stack took", h.Delivered)
 		add("local_probe_answers", "answers to the router's own pings and traceroutes", h.Probes)
 		add("local_sent", "packets that the router's host stack sent", h.Sent)
+		add("udp_trains_made", "super-frames made of UDP datagrams of one flow that came one by one", c.TrainsMade)
+		add("udp_trains_datagrams", "datagrams that left in them", c.Aboard)
 		add("fragments_made", "fragments that packets were cut into", c.FragmentsMade)
 		add("worker_batches", "batches of packets that the workers handled", c.Batches)
 		add("worker_wakeups", "times that a worker slept and was woken", c.Wakeups)

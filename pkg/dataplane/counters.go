@@ -10,6 +10,8 @@ type workerCounters struct {
 	suppressed atomic.Uint64 // ICMP errors not even asked for
 	logsLost   atomic.Uint64 // log lines for which there was no room
 	fragments  atomic.Uint64 // fragments made
+	trains     atomic.Uint64 // trains of datagrams made
+	aboard     atomic.Uint64 // datagrams that left in them
 	wakeups    atomic.Uint64 // times that the worker slept and was woken
 	batches    atomic.Uint64
 	_          [64]byte
@@ -35,6 +37,8 @@ type Counters struct {
 	Suppressed     uint64 // ICMP errors held back before the control plane, by the rate limit
 	LogsLost       uint64 // packets that a rule wanted logged, and the queue had no room for
 	FragmentsMade  uint64
+	TrainsMade     uint64 // super-frames made of datagrams that came one by one
+	Aboard         uint64 // datagrams that left in them
 	Wakeups        uint64 // times that a worker slept and was woken
 	Batches        uint64
 	PuntsWaiting   int
@@ -71,6 +75,8 @@ func (w *workerCounters) addTo(c *Counters) {
 	c.Suppressed += w.suppressed.Load()
 	c.LogsLost += w.logsLost.Load()
 	c.FragmentsMade += w.fragments.Load()
+	c.TrainsMade += w.trains.Load()
+	c.Aboard += w.aboard.Load()
 	c.Wakeups += w.wakeups.Load()
 	c.Batches += w.batches.Load()
 }
@@ -118,12 +124,17 @@ func (w *worker) isEthernet(id PortID) bool {
 
 // countTx counts what left: packets as on the wire, octets of IP.
 func (w *worker) countTx(at *Attachment, p *work) {
+	w.countTrain(at, uint64(p.segments()), uint64(p.len()))
+}
+
+// countTrain counts packets that left in one write.
+func (w *worker) countTrain(at *Attachment, packets, octets uint64) {
 	if w.tx.at != at {
 		w.flushTx()
 		w.tx.at = at
 	}
-	w.tx.packets += uint64(p.segments())
-	w.tx.bytes += uint64(p.len())
+	w.tx.packets += packets
+	w.tx.bytes += octets
 }
 
 // flushTx writes the batch's transmit counts where readers see them.

@@ -58,6 +58,7 @@ type Dataplane struct {
 type Attachment struct {
 	fd       int
 	vnet     bool
+	trains   atomic.Bool // takes UDP super-frames
 	failed   atomic.Bool
 	worker   *worker
 	punts    puntQueue

@@ -16,11 +16,31 @@ func (w *worker) transmit(p *work, port *Port, id PortID) bool {
 		w.drop(p, DropTxPortDown)
 		return false
 	}
+	if !at.vnet && (p.partial() || p.vnet.IsSuper()) {
+		w.finishInSoftware(p, port, id)
+		return true
+	}
+	if w.tables.Taps != nil { // who looks sees each packet by itself
+		w.depart()
+		w.tap(StageTx, p, id, dropNone, port.Ethernet)
+	} else if w.board(p, port, id) {
+		return true
+	}
+	if errno := writeFrame(at.fd, w.label(p, port)); errno != 0 {
+		w.txFailed(p, at, errno)
+		return false
+	}
+	w.countTx(at, p)
+	return true
+}
+
+// label puts the offload header before a packet where the device wants one, and returns the frame.
+func (w *worker) label(p *work, port *Port) []byte {
 	start := headroom
 	if port.Ethernet {
 		start -= packet.EthernetLen
 	}
-	if at.vnet {
+	if port.Attachment.vnet {
 		// Offsets in a virtio-net header count from the start of the frame.
 		shift := uint16(headroom - start)
 		v := p.vnet
@@ -32,19 +52,8 @@ func (w *worker) transmit(p *work, port *Port, id PortID) bool {
 		}
 		start -= packet.VnetLen
 		v.Put(p.buf[start:])
-	} else if p.partial() || p.vnet.IsSuper() {
-		w.finishInSoftware(p, port, id)
-		return true
 	}
-	if w.tables.Taps != nil {
-		w.tap(StageTx, p, id, dropNone, port.Ethernet)
-	}
-	if errno := writeFrame(at.fd, p.buf[start:p.end]); errno != 0 {
-		w.txFailed(p, at, errno)
-		return false
-	}
-	w.countTx(at, p)
-	return true
+	return p.buf[start:p.end]
 }
 
 // writeFrame is one non-blocking write. It does not tell the Go scheduler: a

@@ -43,6 +43,7 @@ type worker struct {
 	tokensAt int64
 	used     usedNotice
 	tx       txBatch
+	train    train
 
 	pkt     work   // the packet in hand
 	buf     []byte // where it is read to
@@ -177,6 +178,7 @@ func (w *worker) begin() {
 }
 
 func (w *worker) end() {
+	w.depart()
 	w.flushTx()
 	w.counters.batches.Add(1)
 	w.d.domain.Exit(w.reader)
@@ -223,6 +225,7 @@ func (w *worker) drain(id PortID) int {
 		packets += uint64(p.arrived())
 		w.etherInput(p, port)
 	}
+	w.depart()
 	if packets > 0 {
 		c := &at.counters[w.slot]
 		c.rxPackets.Add(packets)
