@@ -284,8 +284,8 @@ func TestNATStandsAStormOfConfigurations(t *testing.T) {
 		t.Errorf("after the storm the server sees %s", seen)
 	}
 	expect(t, p2.run("curl", "-sS", "--max-time", "20", "http://"+publicAddress+"/"), "p5 was asked by "+publicAddress+":")
-	e.r.ctl("nat", "flush")
-	eventually(t, 20*time.Second, "no mapping without a session", func() error {
+	eventually(t, 30*time.Second, "no mapping without a session", func() error {
+		e.r.ctl("nat", "flush") // what hosts still repeat opens sessions again, as it should
 		if s, m := e.r.sessions(), len(e.r.rows("nat", "mappings")); s != 0 || m != 0 {
 			return fmt.Errorf("%d sessions and %d mappings after a flush", s, m)
 		}
