@@ -1,16 +1,16 @@
 package router
 
 import (
+	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
 
 	"vrouterd/internal/control/api"
 	"vrouterd/internal/packet"
-	"vrouterd/internal/rib"
 	"vrouterd/pkg/conntrack"
 	"vrouterd/pkg/dataplane"
-	"vrouterd/pkg/firewall"
 	"vrouterd/pkg/nat"
 )
 
@@ -28,34 +28,32 @@ func (r *Router) Explain(q api.ExplainRequest) (out api.Explanation, err error) 
 	return out, errors.Join(stopped, err)
 }
 
-// walk is the hypothetical packet on its way.
+// walk is the hypothetical packet on its way. Its stages are the dataplane's, in the same order.
 type walk struct {
 	r     *Router
+	st    *dataplane.Stateful // nil: no sessions
 	out   api.Explanation
 	lines []string
 
 	in     *portState
-	egress *portState
+	ip     packet.IPv4 // the packet itself, so that it is read as any other
 	parsed conntrack.Parsed
-	ttl    int
-	length int
-	df     bool
 
-	session  *conntrack.Info
-	dir      conntrack.Direction
-	to       nat.Target
-	dst      packet.Addr // after inbound translation
-	dstPort  uint16
-	local    bool
-	state    firewall.State
-	source   nat.Source
-	lookup   rib.Lookup
-	neighbor string
+	session   *conntrack.Info // that it belongs to
+	dir       conntrack.Direction
+	ended     *conntrack.Info // that ends with it
+	target    nat.Target
+	inside    conntrack.Key // source before, destination after translation: what rules see
+	leaves    conntrack.Key // as it goes on
+	natRule   uint16        // of the session that it would make
+	rule      uint16
+	adjacency *dataplane.Adjacency
+	egress    *portState // nil: the router itself
 }
 
 // newWalk reads the request.
 func (r *Router) newWalk(q *api.ExplainRequest) (*walk, error) {
-	w := &walk{r: r, lines: strings.Split(r.text, "\n"), ttl: q.TTL, length: q.Length, df: q.DF}
+	w := &walk{r: r, st: r.fwd.stateful, lines: strings.Split(r.text, "\n")}
 	w.out.Steps = []api.ExplainStep{}
 	if w.in = r.ports[q.In]; w.in == nil {
 		return nil, &api.Error{Code: api.NotFound, Message: fmt.Sprintf("there is no port %q; the ports are %s", q.In, r.portNames())}
@@ -80,81 +78,91 @@ func (r *Router) newWalk(q *api.ExplainRequest) (*walk, error) {
 			return nil, usage(fmt.Errorf("%s %d is not within 0 to 65535", name, n))
 		}
 	}
-	if w.ttl == 0 {
-		w.ttl = 64
-	}
-	if w.ttl < 0 || w.ttl > 255 {
+	if q.TTL < 0 || q.TTL > 255 {
 		return nil, usage(fmt.Errorf("ttl %d is not within 1 to 255", q.TTL))
 	}
-	p := &w.parsed
-	p.Class, p.Count = conntrack.ClassOpens, 1
-	p.Key = conntrack.MakeKey(protocol, packet.AddrFrom(src), uint16(q.SrcPort), packet.AddrFrom(dst), uint16(q.DstPort))
-	if err := w.transport(q); err != nil {
+	if err := w.build(q, protocol, packet.AddrFrom(src), packet.AddrFrom(dst)); err != nil {
 		return nil, err
 	}
-	w.dst, w.dstPort = p.Key.Dst, p.Key.DstPort
+	conntrack.Parse(w.ip, &w.parsed)
+	w.parsed.Count = 1
+	w.inside, w.leaves = w.parsed.Key, w.parsed.Key
+	w.target = nat.Target{Rule: -1, Rules: -1}
 	return w, nil
 }
 
-// transport fills in what is particular to the protocol.
-func (w *walk) transport(q *api.ExplainRequest) error {
-	p := &w.parsed
+// build makes the packet.
+func (w *walk) build(q *api.ExplainRequest, protocol uint8, src, dst packet.Addr) error {
 	headers := packet.IPv4MinLen
-	switch p.Key.Protocol {
-	case packet.ProtoTCP:
-		headers += packet.TCPMinLen
-		flags, err := tcpFlags(q.TCPFlags)
-		if err != nil {
-			return err
+	sport, dport := uint16(q.SrcPort), uint16(q.DstPort)
+	flags := uint8(0)
+	switch protocol {
+	case packet.ProtoTCP, packet.ProtoUDP:
+		if dport == 0 {
+			return usage(fmt.Errorf("a %s packet needs a destination port: --dport", strings.ToUpper(protocolName(protocol))))
 		}
-		if p.Flags = flags; flags&(packet.TCPSyn|packet.TCPAck) != packet.TCPSyn {
-			p.Class = conntrack.ClassContinues
-		}
-		if p.Key.DstPort == 0 {
-			return usage(errors.New("a TCP packet needs a destination port: --dport"))
-		}
-		if p.Key.SrcPort == 0 {
-			p.Key.SrcPort = 49152
-		}
-	case packet.ProtoUDP:
+		sport = cmp.Or(sport, 49152)
 		headers += packet.UDPLen
-		if p.Key.DstPort == 0 {
-			return usage(errors.New("a UDP packet needs a destination port: --dport"))
-		}
-		if p.Key.SrcPort == 0 {
-			p.Key.SrcPort = 49152
+		if protocol == packet.ProtoTCP {
+			headers += packet.TCPMinLen - packet.UDPLen
+			var err error
+			if flags, err = tcpFlags(q.TCPFlags); err != nil {
+				return err
+			}
 		}
 	case packet.ProtoICMP:
+		sport = cmp.Or(sport, 1)
 		headers += packet.ICMPLen
-		p.ICMPType = uint8(q.ICMPType)
+		switch q.ICMPType {
+		case packet.ICMPUnreachable, packet.ICMPSourceQuench, packet.ICMPRedirect, packet.ICMPTimeExceeded, packet.ICMPParamProblem:
+			return usage(fmt.Errorf("ICMP type %d is about another packet: explain that one", q.ICMPType))
+		case packet.ICMPTimestamp, packet.ICMPTimestampReply:
+			headers += 12
+		}
 		if q.ICMPType < 0 || q.ICMPType > 255 {
 			return usage(fmt.Errorf("icmp_type %d is not within 0 to 255", q.ICMPType))
 		}
-		if p.Key.SrcPort == 0 {
-			p.Key.SrcPort = 1
-		}
-		p.Key.DstPort = 0
-		if q.ICMPType == 0 { // a reply bears the identifier on the other side
-			p.Key.SrcPort, p.Key.DstPort = 0, p.Key.SrcPort
-			p.Class = conntrack.ClassContinues
-		} else if q.ICMPType != 8 && q.ICMPType != 13 {
-			return usage(fmt.Errorf("ICMP type %d belongs to another packet's session: explain that packet (types 8, 13 and 0 can be explained)", q.ICMPType))
-		}
 	}
-	if w.length == 0 {
-		w.length = headers
+	length := cmp.Or(q.Length, headers)
+	if length < headers || length > 65535 {
+		return usage(fmt.Errorf("length %d is not within %d, the headers, to 65535", length, headers))
 	}
-	if w.length < headers || w.length > 65535 {
-		return usage(fmt.Errorf("length %d is not within %d, the headers, to 65535", w.length, headers))
+	ip := packet.IPv4(make([]byte, length))
+	ip[0] = 4<<4 | packet.IPv4MinLen/4
+	ip.SetTotalLen(length)
+	ip.SetTTL(uint8(cmp.Or(q.TTL, 64)))
+	ip.SetProtocol(protocol)
+	ip.SetSrc(src)
+	ip.SetDst(dst)
+	if q.DF {
+		ip.SetFlagsFragment(packet.FlagDF)
 	}
-	p.Length = w.length
+	ip.UpdateHeaderChecksum()
+	switch body := ip[packet.IPv4MinLen:]; protocol {
+	case packet.ProtoTCP:
+		binary.BigEndian.PutUint16(body, sport)
+		binary.BigEndian.PutUint16(body[2:], dport)
+		body[12] = packet.TCPMinLen / 4 << 4
+		packet.TCP(body).SetFlags(flags)
+	case packet.ProtoUDP:
+		packet.UDP(body).SetSrcPort(sport)
+		packet.UDP(body).SetDstPort(dport)
+		packet.UDP(body).SetLength(len(body))
+	case packet.ProtoICMP:
+		body[0] = uint8(q.ICMPType)
+		binary.BigEndian.PutUint16(body[4:], sport)
+	}
+	w.ip = ip
 	return nil
 }
 
 // tcpFlags reads flags as tcpdump writes them; "" is a SYN.
 func tcpFlags(s string) (flags uint8, err error) {
-	if s == "" {
+	switch s {
+	case "":
 		return packet.TCPSyn, nil
+	case "none":
+		return 0, nil
 	}
 	for _, c := range strings.ToUpper(s) {
 		switch c {
@@ -168,8 +176,14 @@ func tcpFlags(s string) (flags uint8, err error) {
 			flags |= packet.TCPRst
 		case 'P':
 			flags |= packet.TCPPsh
+		case 'U':
+			flags |= packet.TCPUrg
+		case 'E':
+			flags |= packet.TCPEce
+		case 'W':
+			flags |= packet.TCPCwr
 		default:
-			return 0, usage(fmt.Errorf("%q are no TCP flags: letters of S, A, F, R and P are wanted", s))
+			return 0, usage(fmt.Errorf("%q are no TCP flags: letters of FSRPAUEW, or none, are wanted", s))
 		}
 	}
 	return flags, nil
@@ -184,13 +198,14 @@ func (w *walk) say(stage, decision string, line int, format string, args ...any)
 	w.out.Steps = append(w.out.Steps, step)
 }
 
-// end is a last step.
+// end is a last step; it is false, for whoever has nothing more to do.
 func (w *walk) end(verdict string, reason dataplane.DropReason, stage string, line int, format string, args ...any) bool {
 	decision := map[string]string{"dropped": "drop", "rejected": "reject", "delivered": "deliver", "waits": "resolve", "forwarded": "pass"}[verdict]
 	w.say(stage, decision, line, format, args...)
 	w.out.Verdict = verdict
 	if verdict == "dropped" || verdict == "rejected" {
 		w.out.Reason = reason.String()
+		w.out.Session, w.out.Exists, w.out.Out = nil, false, ""
 	}
 	return false
 }

@@ -69,8 +69,7 @@ func (t *Table) holders(n *New, original, reply uint64) (s *Session, d Direction
 // of a connection. One that ends it (FIN, RST), or answers to an opening that nobody saw (SYN-ACK), cannot.
 func mayOpen(set *settings, p *Parsed) Reason {
 	switch {
-	case p.Class == ClassOpens, set.loose && p.Class == ClassContinues && p.Key.Protocol == protocolTCP &&
-		p.Flags&(packet.TCPSyn|packet.TCPFin|packet.TCPRst) == 0:
+	case p.Class == ClassOpens, set.loose && p.PicksUp():
 		return ReasonNone
 	case p.Class == ClassInvalid:
 		return p.Reason
@@ -81,6 +80,11 @@ func mayOpen(set *settings, p *Parsed) Reason {
 // insideShare is the part of the table, an eighth, that sessions opened from outside do not get: a flood of datagrams to a forwarded
 // port, which MaxHalfOpen does not see, must not keep inside from opening anything.
 const insideShare = 8
+
+// PicksUp reports a packet that can make a session in the middle of a connection, where that is allowed.
+func (p *Parsed) PicksUp() bool {
+	return p.Class == ClassContinues && p.Key.Protocol == protocolTCP && p.Flags&(packet.TCPSyn|packet.TCPFin|packet.TCPRst) == 0
+}
 
 // make counts a new session against the limits and fills its entry. The shards are locked.
 func (t *Table) make(now Tick, set *settings, n *New, p *Parsed) (number uint32, s *Session, r Reason) {

@@ -97,10 +97,10 @@ func (w *worker) open(p *work) {
 }
 
 // picksUp reports a TCP segment that may open a session although it begins no connection: one from before the router's
-// own time. A reset opens nothing; the router knows its own connections.
+// own time. The router knows its own connections.
 func (w *worker) picksUp(p *work) bool {
 	f := &w.flow
-	return f.st.Loose && !p.own && f.parsed.Key.Protocol == packet.ProtoTCP && f.parsed.Flags&packet.TCPRst == 0
+	return f.st.Loose && !p.own && f.parsed.PicksUp()
 }
 
 // cannotLeave refuses a packet that ip4Rewrite would refuse, before it opens a session and takes a port
