@@ -238,6 +238,9 @@ func arguments(least, most int, wanted string) cobra.PositionalArgs {
 		if len(args) >= least && (most < 0 || len(args) <= most) {
 			return nil
 		}
+		if most == 0 && c.Flags().Lookup(args[0]) != nil {
+			return usagef("%s takes flags: write --%s", c.CommandPath(), strings.Join(args, " "))
+		}
 		if most == 0 {
 			return usagef("%s takes no arguments, and %q is one", c.CommandPath(), args[0])
 		}

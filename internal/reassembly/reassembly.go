@@ -122,6 +122,7 @@ type key struct {
 	src, dst packet.Addr
 	id       uint16
 	protocol uint8
+	side     uint32
 }
 
 // piece is a fragment's payload.
@@ -169,13 +170,17 @@ func New(c Config) *Machine {
 // Add takes a packet, which is copied if it is kept. With the verdict Whole it returns the datagram: a
 // fresh slice, or ip itself (without padding) if it is no fragment.
 // now must not run backwards; call [Machine.Expire] first when [Machine.Next] has passed.
-func (m *Machine) Add(now time.Time, ip []byte) ([]byte, Verdict) {
-	whole, v := m.add(now, ip)
+func (m *Machine) Add(now time.Time, ip []byte) ([]byte, Verdict) { return m.AddFrom(now, 0, ip) }
+
+// AddFrom is Add for a packet that came from a certain side. Fragments from different sides are never put together, so
+// that nobody on one can slip pieces into what comes from another, or spoil it.
+func (m *Machine) AddFrom(now time.Time, side uint32, ip []byte) ([]byte, Verdict) {
+	whole, v := m.add(now, side, ip)
 	m.counts[v]++
 	return whole, v
 }
 
-func (m *Machine) add(now time.Time, ip []byte) ([]byte, Verdict) {
+func (m *Machine) add(now time.Time, side uint32, ip []byte) ([]byte, Verdict) {
 	p := packet.IPv4(ip)
 	if p.Validate() != packet.HeaderGood {
 		return nil, Malformed
@@ -191,7 +196,7 @@ func (m *Machine) add(now time.Time, ip []byte) ([]byte, Verdict) {
 	if p.HeaderLen()+offset+len(data) > maxLen {
 		return nil, TooLong
 	}
-	k := key{p.Src(), p.Dst(), p.ID(), p.Protocol()}
+	k := key{p.Src(), p.Dst(), p.ID(), p.Protocol(), side}
 	d := m.datagrams[k]
 	if d != nil && d.givenUp {
 		return nil, GivenUp

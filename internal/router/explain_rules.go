@@ -241,7 +241,7 @@ func sessionText(s *api.Session) string {
 // wording is what rows are worded with.
 func (w *walk) wording() *worded {
 	c := w.r.config
-	return &worded{ports: w.r.portLabels(), natRules: c.NAT, forwards: c.Forwards, firewall: c.Firewall, policy: w.r.stateful.firewall}
+	return &worded{ports: w.r.portLabels(), natRules: c.NAT, forwards: c.Forwards, numbers: w.r.stateful.numbers.index, firewall: c.Firewall, policy: w.r.stateful.firewall}
 }
 
 // wordSession is a session's row.

@@ -87,6 +87,9 @@ func (w *walk) revise() bool {
 		w.say("nat_outbound", "translate", w.natLine(w.session.NATRule), "the session translates the source %s to %s",
 			endpoint(w.parsed.Key.Src, w.parsed.Key.SrcPort), endpoint(w.leaves.Src, w.leaves.SrcPort))
 	}
+	if w.leaves == w.parsed.Key && w.natLine(w.session.NATRule) > 0 {
+		w.say("nat_outbound", "pass", w.natLine(w.session.NATRule), "the session's rule leaves its addresses as they are")
+	}
 	return w.dispatch()
 }
 
@@ -176,6 +179,9 @@ func (w *walk) inbound() firewall.State {
 	k := &w.parsed.Key
 	w.target = w.st.Mappings.InboundPreview(w.st.NAT, w.r.sessionTick(), uint16(w.in.id), k)
 	t, state := &w.target, firewall.New
+	if (t.Kind == nat.ToMapping || t.Kind == nat.Filtered) && w.lastOver(k) {
+		*t = nat.Target{Kind: nat.Unclaimed, Rule: -1, Rules: -1}
+	}
 	switch t.Kind {
 	case nat.Filtered:
 		line := w.ruleLine(t.Rule)
@@ -201,10 +207,11 @@ func (w *walk) inbound() firewall.State {
 		}
 	}
 	w.inside.Dst, w.inside.DstPort = t.Addr, t.Port
-	w.natRule = uint16(t.Rule + 1)
-	if t.Kind == nat.ToForward && !t.OneToOne && t.Rule >= 0 {
-		w.natRule += uint16(w.st.NAT.Rules())
+	index := t.Rule
+	if t.Kind == nat.ToForward && !t.OneToOne && index >= 0 {
+		index += w.st.NAT.Rules()
 	}
+	w.natRule = w.number(index)
 	hairpin := ""
 	if t.Rules >= 0 {
 		hairpin = "; both ends are inside (hairpin), so its source is translated too"
@@ -215,6 +222,17 @@ func (w *walk) inbound() firewall.State {
 	}
 	w.say("nat_inbound", "translate", w.natLine(w.natRule), "%s leads %s to %s%s", name, endpoint(k.Dst, k.DstPort), endpoint(t.Addr, t.Port), hairpin)
 	return state
+}
+
+// lastOver reports that the mapping of an outside port goes with the session that ends with this packet.
+func (w *walk) lastOver(k *conntrack.Key) bool {
+	i := w.ended
+	if i == nil || i.Flags&conntrack.Mapped == 0 ||
+		(i.Reply.Dst != k.Dst || i.Reply.DstPort != k.DstPort) && (i.Original.Dst != k.Dst || i.Original.DstPort != k.DstPort) {
+		return false
+	}
+	sessions, goes := w.st.Mappings.SessionsAt(k.Protocol, k.Dst, k.DstPort)
+	return goes && sessions == 1
 }
 
 // outbound chooses the source.
@@ -232,8 +250,8 @@ func (w *walk) outbound(out uint16) bool {
 	if why != nat.ReasonNone {
 		return w.exhausted(dataplane.NATDrop(why), "nat_outbound", line, why.Description())
 	}
-	if w.natRule == 0 {
-		w.natRule = uint16(source.Rule + 1)
+	if w.target.Kind != nat.ToForward && w.target.Kind != nat.ToMapping {
+		w.natRule = w.number(source.Rule)
 	}
 	switch {
 	case source.Changed:
@@ -301,6 +319,14 @@ func (w *walk) room(out uint16) bool {
 func (w *walk) ruleLine(rule int) int {
 	if rule >= 0 && rule < len(w.r.config.NAT) {
 		return w.r.config.NAT[rule].Pos.Line
+	}
+	return 0
+}
+
+// number is what sessions keep of a rule, or of a forward behind them.
+func (w *walk) number(index int) uint16 {
+	if list := w.r.stateful.numbers.list; index >= 0 && index < len(list) {
+		return list[index]
 	}
 	return 0
 }

@@ -42,7 +42,7 @@ func (r *Router) FirewallRules() (rows []api.FirewallRule) {
 		}
 		if len(c.Zones) > 0 {
 			rows = append(rows, api.FirewallRule{
-				Kind: "default", From: "any", To: "any", Match: "pairs without a policy",
+				Kind: "default", From: "any", To: "any", Match: "pairs without a policy, and what forwards let in",
 				Action: "accept within a zone and to and from the router, else drop", Packets: rest.Packets, Bytes: rest.Bytes,
 			})
 		}

@@ -307,6 +307,12 @@ func TestAPortThatGoesDownAndComesBackTranslatesAgain(t *testing.T) {
 
 // Whatever the order in which ports open, nothing leaves untranslated: hosts send from the moment at which their port is there.
 func TestNothingLeavesBareWhilePortsOpen(t *testing.T) {
+	for _, more := range []string{"", "firewall: home\n", "arp: {probe: true}\n"} {
+		t.Run(more, func(t *testing.T) { nothingLeavesBare(t, home+more) })
+	}
+}
+
+func nothingLeavesBare(t *testing.T, text string) {
 	w := homeHosts()
 	bare := make(chan string, 1)
 	o := w.hosts["wan"]
@@ -339,12 +345,14 @@ func TestNothingLeavesBareWhilePortsOpen(t *testing.T) {
 			}
 		}
 	}()
-	l.begin(home + "neighbors: [{port: wan, address: 203.0.113.9, mac: 02:00:00:00:aa:09}]\n")
+	l.begin(text + "neighbors: [{port: wan, address: 203.0.113.9, mac: 02:00:00:00:aa:09}]\n")
 	for range 10 { // nor when the port comes back, or when another number is its own
 		l.apply("name: r1\nports:\n  lan: {address: 192.168.1.1/24}\n")
-		l.apply(home + "neighbors: [{port: wan, address: 203.0.113.9, mac: 02:00:00:00:aa:09}]\n")
+		l.apply(text + "neighbors: [{port: wan, address: 203.0.113.9, mac: 02:00:00:00:aa:09}]\n")
 	}
-	eventually(t, "the stream runs", func() bool { return l.port("wan").TxPackets > 50 })
+	eventually(t, "the stream runs", func() bool {
+		return l.port("wan").TxPackets > 50 || l.dropped("nat_no_address") > 50 // none yet while it is probed
+	})
 	close(stop)
 	<-sent
 	select {
@@ -371,5 +379,67 @@ func TestAPrivateOutsideAddressIsToldOfOnce(t *testing.T) {
 	}
 	if n != 1 {
 		t.Errorf("told %d times", n)
+	}
+}
+
+// Sessions keep their rule's name when other rules come and go, before it or behind it.
+func TestSessionsStayWithTheirRule(t *testing.T) {
+	l := runHome(t, forwarded)
+	serveTCP(t, l.host("srv"), 80)
+	c := dialTCP(t, l.host("wan"), "203.0.113.1:80")
+	echoes(t, c, pattern(100))
+	l.pings(l.host("lan"), "203.0.113.9")
+	is := func(when string) {
+		t.Helper()
+		names := map[string]string{}
+		for _, s := range l.sessionsOf() {
+			names[s.Protocol] = s.NAT
+		}
+		if names["tcp"] != "web" || names["icmp"] != "internet" {
+			t.Errorf("%s: %v", when, names)
+		}
+		for _, row := range l.NATRules() {
+			if want := map[string]int{"web": 1, "internet": 1}[row.Name]; row.Sessions != want {
+				t.Errorf("%s: %s has %d sessions, expected %d", when, row.Name, row.Sessions, want)
+			}
+		}
+	}
+	is("at first")
+	l.apply(strings.Replace(forwarded, "nat: [", "nat: [{out: wan, type: none, source: 192.168.5.0/24, destination: 198.51.100.0/24, name: first}, ", 1))
+	is("a rule came before")
+	if err := l.AddForward(tester, api.ForwardSpec{In: "wan", Protocol: "tcp", Port: "99", To: "192.168.5.5", Name: "other"}); err != nil {
+		t.Fatal(err)
+	}
+	is("a forward came")
+	l.apply(home + "forwards:\n  - {in: wan, protocol: udp, port: 53, to: 192.168.5.5, name: dns}\n  - {in: wan, protocol: tcp, port: 80, to: 192.168.5.5, name: web}\n")
+	is("in another order")
+	echoes(t, c, pattern(100))
+}
+
+func TestTheRouterItselfGoesOutBesideItsHosts(t *testing.T) {
+	for _, firewall := range []string{"", "firewall: home\n"} {
+		l := runHome(t, forwarded+firewall)
+		l.pings(l.host("lan"), "203.0.113.9")
+		for _, to := range []string{"203.0.113.9", "192.168.1.2", "203.0.113.1"} {
+			var result string
+			if err := l.Ping(t.Context(), api.PingRequest{Address: to, Count: 1, Size: 56, Timeout: 5 * time.Second, Interval: time.Second},
+				func(p api.PingReply) { result = p.Result }); err != nil || result != "reply" {
+				t.Errorf("%s: %q, %v", to, result, err)
+			}
+		}
+		var hops []string
+		if err := l.Traceroute(t.Context(), api.TracerouteRequest{Address: "203.0.113.9", MaxHops: 3, Probes: 1, Timeout: 5 * time.Second},
+			func(h api.TracerouteHop) { hops = append(hops, h.Probes[0].From) }); err != nil || strings.Join(hops, " ") != "203.0.113.9" {
+			t.Errorf("%v, %v", hops, err)
+		}
+		// A port of the router's own is no inside host's (RFC 4787 REQ-3).
+		got := taken(l.host("wan"), ofProtocol(packet.ProtoUDP))
+		l.do(func() { l.send.Output(udp("203.0.113.1:4000", "203.0.113.9:9", nil)) })
+		next(t, "the router's own", got)
+		l.host("lan").SendPacket(udp("192.168.1.2:4000", "203.0.113.9:9", nil))
+		if ip := next(t, "the host's", got); packet.UDP(ip.Payload()).SrcPort() == 4000 {
+			t.Error("a host has a port of the router's own")
+		}
+		l.host("wan").OnFrame(nil)
 	}
 }

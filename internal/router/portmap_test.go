@@ -231,6 +231,16 @@ func TestActiveFTPGetsItsDataConnection(t *testing.T) {
 			if e := l.happens("mapping_added"); e.Fields["by"] != "helper" {
 				t.Errorf("%+v", e)
 			}
+			if _, err := l.FlushSessions(tester, api.NATFlush{}); err != nil {
+				t.Fatal(err)
+			}
+			c.Close()
+			eventually(t, "the helper is gone with its session", func() bool {
+				l.FlushSessions(tester, api.NATFlush{})
+				n := 0
+				l.do(func() { n = len(l.stateful.helpers.ftp) })
+				return n == 0
+			})
 		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"vrouterd/pkg/dataplane"
 	"vrouterd/pkg/firewall"
 	"vrouterd/pkg/nat"
+	"vrouterd/pkg/rip"
 )
 
 // stateful is what the control plane holds of sessions, NAT and the firewall.
@@ -29,6 +30,7 @@ type stateful struct {
 	pages    *rcu.Reader      // of whoever pages through tables, one at a time: under paging
 	paging   chan struct{}
 	next     conntrack.Tick // when something expires
+	numbers  natNumbers
 
 	outside []packet.Addr // what policies were made with
 	helpers helpers
@@ -94,6 +96,7 @@ func (r *Router) changeStateful(c *config.Config) {
 	s.outside = r.allOutside(c)
 	before := s.nat
 	s.nat = nil
+	s.numbers.assign(c)
 	if len(c.NAT) > 0 || len(c.Forwards) > 0 {
 		s.nat = r.natPolicy(c)
 		s.nat.Continue(before)
@@ -112,7 +115,8 @@ func (r *Router) changeStateful(c *config.Config) {
 	if s.nat != nil || s.firewall != nil {
 		r.fwd.stateful = &dataplane.Stateful{
 			Sessions: s.sessions, Mappings: s.mappings, NAT: s.nat, Firewall: s.firewall,
-			HelpFTP: s.nat != nil && slices.Contains(c.Sessions.Helpers, "ftp"), Loose: c.Sessions.Loose,
+			NATNumbers: s.numbers.list,
+			HelpFTP:    s.nat != nil && slices.Contains(c.Sessions.Helpers, "ftp"), Loose: c.Sessions.Loose,
 		}
 	}
 	if s.nat == nil && s.firewall != nil && !s.firewall.Stateful() {
@@ -250,7 +254,11 @@ func (r *Router) natPolicy(c *config.Config) *nat.Policy {
 			own = append(own, packet.AddrFrom(a.Addr()))
 		}
 	}
-	return nat.NewPolicy(rules, forwards, own)
+	policy := nat.NewPolicy(rules, forwards, own)
+	if c.RIP != nil {
+		policy.Serve(packet.ProtoUDP, rip.UDPPort)
+	}
+	return policy
 }
 
 func (r *Router) natRule(c *config.Config, n *config.NATRule) nat.Rule {
@@ -392,7 +400,10 @@ func (r *Router) expireSessions(now time.Time) {
 		r.mappingEvent("mapping_expired", &gone[i], "expired")
 	}
 	r.logBlocks()
-	s.helpers.expire(tick)
+	s.helpers.expire(tick, func(k *conntrack.Key) bool {
+		_, _, lives := s.sessions.Peek(s.reader, tick, k)
+		return lives
+	})
 	r.releaseSYNs(now)
 }
 

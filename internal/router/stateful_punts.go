@@ -142,20 +142,19 @@ func (r *Router) unsolicited(ip packet.IPv4) bool {
 	return tcp.Flags()&(packet.TCPSyn|packet.TCPAck) == packet.TCPSyn && !r.stack.Listens(ip.Dst(), tcp.DstPort())
 }
 
-const (
-	maxHelped  = 4096                            // control connections that helpers follow at once
-	helperIdle = 7440 * conntrack.TicksPerSecond // no session lives longer without a packet
-)
+// maxHelped bounds the control connections that helpers follow at once.
+const maxHelped = 4096
 
-// helpers follow the control connections of FTP, by the key of their sessions.
+// helpers follow the control connections of FTP, by the key of their sessions. They go when those do.
 type helpers struct {
 	ftp    map[conntrack.Key]*helped
-	refuse uint64 // connections that found no room
+	refuse uint64         // connections that found no room
+	looked conntrack.Tick // when it was last seen whose sessions are gone
 }
 
 type helped struct {
 	machine *nat.FTP
-	used    conntrack.Tick
+	reply   conntrack.Key // a session with another translation is another session
 }
 
 // help lets the helper of a packet's session see it, and sends it on.
@@ -175,8 +174,12 @@ func (r *Router) help(p *dataplane.Punt) {
 		r.send.ForwardHelped(p)
 		return
 	}
+	outside := info.Out // where what this end sends leaves: by the other direction's port of arrival
+	if dir == conntrack.Reply {
+		outside = info.In
+	}
 	p.Packet = one.Segment(now, dir, ip, func(want nat.Explicit) (nat.Explicit, bool) {
-		made, why := s.mappings.Add(s.nat, now, info.Out, want, false)
+		made, why := s.mappings.Add(s.nat, now, outside, want, false)
 		if why != nat.ReasonNone {
 			r.note("helper_refused", "ftp", fmt.Sprintf("a data connection of FTP for %v gets no port: %s", want.Inside, why.Description()), nil)
 			return made, false
@@ -193,22 +196,25 @@ func (h *helpers) of(now conntrack.Tick, info *conntrack.Info) *nat.FTP {
 		h.ftp = map[conntrack.Key]*helped{}
 	}
 	one := h.ftp[info.Original]
-	if one == nil {
-		if len(h.ftp) >= maxHelped {
+	if one == nil || one.reply != info.Reply {
+		if one == nil && len(h.ftp) >= maxHelped {
 			h.refuse++
 			return nil
 		}
-		one = &helped{machine: nat.NewFTP(now, info.Original, info.Reply)}
+		one = &helped{machine: nat.NewFTP(now, info.Original, info.Reply), reply: info.Reply}
 		h.ftp[info.Original] = one
 	}
-	one.used = now
 	return one.machine
 }
 
-// expire forgets those whose session must be over.
-func (h *helpers) expire(now conntrack.Tick) {
-	for key, one := range h.ftp {
-		if now-one.used > helperIdle {
+// expire forgets, about once a second, those whose sessions are over.
+func (h *helpers) expire(now conntrack.Tick, lives func(*conntrack.Key) bool) {
+	if now-h.looked < conntrack.TicksPerSecond {
+		return
+	}
+	h.looked = now
+	for key := range h.ftp {
+		if !lives(&key) {
 			delete(h.ftp, key)
 		}
 	}

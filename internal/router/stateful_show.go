@@ -133,20 +133,28 @@ type worded struct {
 	ports    map[uint16]string
 	natRules []config.NATRule
 	forwards []config.Forward
+	numbers  map[uint16]int // indexes of rules and, behind them, forwards by the number that sessions keep
 	firewall *config.Firewall
 	policy   *firewall.Policy
 }
 
 func (r *Router) words() (w worded, err error) {
 	err = r.do(func() {
-		w = worded{ports: r.portLabels(), natRules: r.config.NAT, forwards: r.config.Forwards, firewall: r.config.Firewall, policy: r.stateful.firewall}
+		w = worded{ports: r.portLabels(), natRules: r.config.NAT, forwards: r.config.Forwards, numbers: r.stateful.numbers.index, firewall: r.config.Firewall, policy: r.stateful.firewall}
 	})
 	return w, err
 }
 
-// natName names what a session is translated by: New.NATRule counts rules from 1, forwards behind them.
+// natName names what a session is translated by. What the configuration has no longer has no name.
 func (w *worded) natName(number uint16) string {
-	n := int(number) - 1
+	if n, known := w.numbers[number]; known {
+		return w.natNameAt(n)
+	}
+	return ""
+}
+
+// natNameAt names a rule, or a forward behind them, by its index.
+func (w *worded) natNameAt(n int) string {
 	switch {
 	case n < 0:
 		return ""
@@ -242,7 +250,7 @@ func (w *worded) mappingRow(m *nat.Row, now conntrack.Tick) api.NATMapping {
 		row.ExpiresSeconds = float64(m.Expires-now) / conntrack.TicksPerSecond
 	}
 	if m.Rule >= 0 && m.Rule < len(w.natRules) {
-		row.Rule = w.natName(uint16(m.Rule + 1))
+		row.Rule = w.natNameAt(m.Rule)
 		row.Filtering = string(w.natRules[m.Rule].Filtering)
 	}
 	return row
@@ -255,7 +263,7 @@ func (r *Router) NATRules() (rows []api.NATRule) {
 	var policy *nat.Policy
 	r.do(func() {
 		policy = r.stateful.nat
-		w = worded{natRules: r.config.NAT, forwards: r.config.Forwards}
+		w = worded{natRules: r.config.NAT, forwards: r.config.Forwards, numbers: r.stateful.numbers.index}
 		outside = map[string][]string{}
 		for i := range r.config.Ports {
 			name := r.config.Ports[i].Name
@@ -270,7 +278,7 @@ func (r *Router) NATRules() (rows []api.NATRule) {
 		made = append(rules, forwards...)
 	}
 	made = append(made, make([]uint64, len(w.natRules)+len(w.forwards))...)
-	sessions, mappings := r.natUse(len(w.natRules) + len(w.forwards))
+	sessions, mappings := r.natUse(&w)
 	for i := range w.natRules {
 		n := &w.natRules[i]
 		row := api.NATRule{
@@ -361,8 +369,8 @@ func textOf(pool []netip.Addr) []string {
 }
 
 // natUse counts the live sessions of rules and forwards, and the mappings of rules.
-func (r *Router) natUse(n int) (sessions, mappings []int) {
-	s := r.stateful
+func (r *Router) natUse(w *worded) (sessions, mappings []int) {
+	s, n := r.stateful, len(w.natRules)+len(w.forwards)
 	sessions, mappings = make([]int, n), make([]int, n)
 	s.paging <- struct{}{}
 	defer func() { <-s.paging }()
@@ -370,7 +378,7 @@ func (r *Router) natUse(n int) (sessions, mappings []int) {
 	for cursor := uint64(0); ; {
 		part, next := s.sessions.Page(s.pages, now, conntrack.Filter{NATOnly: true}, cursor, pageMost)
 		for i := range part {
-			if k := int(part[i].NATRule) - 1; k >= 0 && k < n {
+			if k, known := w.numbers[part[i].NATRule]; known && k < n {
 				sessions[k]++
 			}
 		}

@@ -44,3 +44,25 @@ func TestInsideCannotTakeTheRoutersPortsInItsName(t *testing.T) {
 	b.refused(portA, udpPacket(ends{wan, hostB, 5000, 53}, nil), DropSourceMartian)
 	b.sessionsAre(1)
 }
+
+func TestFragmentsFromDifferentSidesAreNotPutTogether(t *testing.T) {
+	for name, o := range map[string]natOptions{"zones": {firewall: home()}, "nat": {rules: masquerade()}} {
+		t.Run(name, func(t *testing.T) {
+			b := newNATbed(t, o)
+			datagram := udpPacket(ends{inner, addr("10.4.0.2"), 5000, 53}, numbered(64))
+			header := datagram.HeaderLen()
+			piece := func(from, to int, flags uint16) packet.IPv4 {
+				f := append(append(packet.IPv4{}, datagram[:header]...), datagram[header+from:header+to]...)
+				f.SetTotalLen(len(f))
+				f.SetFlagsFragment(flags | uint16(from/8))
+				f.UpdateHeaderChecksum()
+				return f
+			}
+			b.arrive(portB, piece(0, 40, packet.FlagMF)) // from outside, in the name of the inside host
+			b.arrive(portA, piece(40, 72, 0))
+			b.none()
+			b.arrive(portA, piece(0, 40, packet.FlagMF))
+			good(t, b.one(portPlain).ip)
+		})
+	}
+}

@@ -45,8 +45,8 @@ func (w *worker) tryCreate(p *work, o *opening) (*conntrack.Session, bool) {
 		n := w.session(p, o, &source)
 		s, reason := st.Sessions.Create(w.now, &n, &f.parsed)
 		if reason == conntrack.ReasonNone && !n.Existed {
-			if st.NAT != nil {
-				st.NAT.Made(n.NATRule)
+			if index, forward, ok := st.NATRule(n.NATRule); ok {
+				st.NAT.Made(index, forward)
 			}
 			return s, true
 		}
@@ -107,7 +107,7 @@ func (w *worker) session(p *work, o *opening, source *nat.Source) conntrack.New 
 	}
 	n := conntrack.New{
 		Original: there, Reply: outside.Reverse(),
-		In: uint16(p.in), Out: o.out, Rule: o.rule, NATRule: uint16(source.Rule + 1),
+		In: uint16(p.in), Out: o.out, Rule: o.rule, NATRule: f.st.natNumber(source.Rule),
 	}
 	if outside.Src != there.Src || outside.SrcPort != there.SrcPort {
 		n.Flags |= conntrack.SourceTranslated
@@ -122,10 +122,11 @@ func (w *worker) session(p *work, o *opening, source *nat.Source) conntrack.New 
 		n.Flags |= conntrack.Forwarded
 	}
 	if t := &o.target; t.Kind == nat.ToForward || t.Kind == nat.ToMapping {
-		n.NATRule = uint16(t.Rule + 1)
-		if t.Kind == nat.ToForward && !t.OneToOne && t.Rule >= 0 {
-			n.NATRule += uint16(f.st.NAT.Rules())
+		index := t.Rule
+		if t.Kind == nat.ToForward && !t.OneToOne && index >= 0 {
+			index += f.st.NAT.Rules()
 		}
+		n.NATRule = f.st.natNumber(index)
 	}
 	if f.parsed.Class == conntrack.ClassContinues {
 		n.Flags |= conntrack.Liberal

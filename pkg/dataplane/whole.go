@@ -13,7 +13,7 @@ import (
 const firstsHeld = 1024
 
 // pieces are the fragments that wait for the rest of their datagrams. All workers share them: the fragments
-// of a datagram may come by different ports. The lock is taken for fragments only.
+// of a datagram may come by different ports, though all from one side. The lock is taken for fragments only.
 type pieces struct {
 	mu      sync.Mutex
 	machine *reassembly.Machine
@@ -29,7 +29,7 @@ func (w *worker) whole(p *work) bool {
 	q.mu.Lock()
 	now := time.Unix(0, w.d.clock()) // under the lock, so that it never runs backwards for the machine
 	q.expire(w.d, now)
-	datagram, verdict := q.machine.Add(now, p.ip())
+	datagram, verdict := q.machine.AddFrom(now, w.flow.st.side(uint16(p.in)), p.ip())
 	q.account(w.d)
 	q.mu.Unlock()
 	switch {

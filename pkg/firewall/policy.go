@@ -81,6 +81,9 @@ func (p *Policy) zone(port uint16) int {
 	return zoneNone
 }
 
+// Zone is a number that ports of one zone share; those without a zone have one as well.
+func (p *Policy) Zone(port uint16) int { return p.zone(port) }
+
 // cell is the number of a pair of zones.
 func (p *Policy) cell(k *Packet) int { return p.zone(k.In)*len(p.names) + p.zone(k.Out) }
 

@@ -324,6 +324,17 @@ func (m *Mappings) ExplicitOf(protocol uint8, inside packet.Addr, insidePort uin
 	return list
 }
 
+// SessionsAt is how many sessions are over the mapping that has an outside port, and whether it goes with the last of them.
+func (m *Mappings) SessionsAt(protocol uint8, outside packet.Addr, outsidePort uint16) (sessions int, goes bool) {
+	class, _ := classOf(protocol)
+	sh, _, x := m.lockAt(class, protocol, outside, outsidePort)
+	if x == nil {
+		return 0, false
+	}
+	defer sh.mu.Unlock()
+	return int(x.sources) + int(x.targets), x.flags&isExplicit == 0
+}
+
 // Expire removes explicit mappings whose time is over and says when it wants to be called next (0: never).
 func (m *Mappings) Expire(now conntrack.Tick) (ended []Explicit, next conntrack.Tick) {
 	for i := range m.shards {

@@ -150,6 +150,36 @@ func (p *Policy) reserved(class int, a packet.Addr) *portSet {
 	return nil
 }
 
+// forwarded reports whether an outside port is one of a forward, whoever may use it.
+func (p *Policy) forwarded(class int, a packet.Addr, port uint16) bool {
+	at := p.addrs[a]
+	return at != nil && len(at.ports[class].at(port)) > 0
+}
+
+// Serve says at which ports the router itself listens: at its own outside addresses nobody inside gets them, or an inside host that
+// sends from port 520 would have what neighbours send to the router's RIP. Forwards keep theirs. It is called before
+// anybody else has the policy.
+func (p *Policy) Serve(protocol uint8, ports ...uint16) {
+	class, ported := classOf(protocol)
+	if !ported {
+		return
+	}
+	for _, at := range p.addrs {
+		if !at.own || !at.shared {
+			continue
+		}
+		served := &forwardPorts{starts: []uint16{0}, lists: [][]int{nil}, reserved: new(portSet)}
+		if f := at.ports[class]; f != nil { // which other addresses share
+			served.starts, served.lists = f.starts, f.lists
+			*served.reserved = *f.reserved
+		}
+		for _, port := range ports {
+			served.reserved.add(port)
+		}
+		at.ports[class] = served
+	}
+}
+
 // forwardsTo reports whether a forward leads from an outside port to an inside one, for anybody.
 func (p *Policy) forwardsTo(class int, outside packet.Addr, port uint16, inside packet.Addr, insidePort uint16) bool {
 	at := p.addrs[outside]

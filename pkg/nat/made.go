@@ -6,20 +6,14 @@ import "sync/atomic"
 // those of its predecessor.
 type made struct{ rules, forwards []*atomic.Uint64 }
 
-// count notes a session that was made.
-func (m *made) count(number int) {
-	switch {
-	case number < 0:
-	case number < len(m.rules):
-		m.rules[number].Add(1)
-	case number-len(m.rules) < len(m.forwards):
-		m.forwards[number-len(m.rules)].Add(1)
+// Made notes a session that was made by a rule, or by a forward, of the policy.
+func (p *Policy) Made(index int, forward bool) {
+	if forward {
+		p.made.forwards[index].Add(1)
+	} else {
+		p.made.rules[index].Add(1)
 	}
 }
-
-// Made notes a session that was made under the policy; natRule is conntrack.New.NATRule: the number of a rule, or behind the rules of a forward,
-// plus 1. 0 is nobody's.
-func (p *Policy) Made(natRule uint16) { p.made.count(int(natRule) - 1) }
 
 // SessionsMade by each rule and by each forward, in their order.
 func (p *Policy) SessionsMade() (rules, forwards []uint64) {

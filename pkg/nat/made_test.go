@@ -21,14 +21,19 @@ func TestSessionsMadeAreCountedByRuleAndForwardAcrossPolicies(t *testing.T) {
 		}
 	}
 	p := NewPolicy([]Rule{a, b}, []Forward{f, g}, nil)
-	for _, number := range []uint16{0, 1, 1, 2, 3, 4, 4, 4, 5, 60000} {
-		p.Made(number)
+	for range 2 {
+		p.Made(0, false)
+	}
+	p.Made(1, false)
+	p.Made(0, true)
+	for range 3 {
+		p.Made(1, true)
 	}
 	check(p, []uint64{2, 1}, []uint64{1, 3})
 
 	a.Outside = []packet.Addr{7} // the outside address has changed: it is the same rule
 	next := NewPolicy([]Rule{b, a, a}, []Forward{g}, nil)
 	next.Continue(p)
-	p.Made(1) // a worker that is in the middle of a batch
+	p.Made(0, false) // a worker that is in the middle of a batch
 	check(next, []uint64{1, 3, 0}, []uint64{3})
 }

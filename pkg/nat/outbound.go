@@ -106,7 +106,7 @@ func (m *Mappings) own(p *Policy, now conntrack.Tick, out uint16, k *conntrack.K
 		o := m.outside.make(k.Src)
 		reserved := p.reserved(class, k.Src)
 		table := o.table.Load()
-		if reserved.has(port) || table != nil && table.owned(int(port/unit)) || !o.claimPort(class, port, take) {
+		if p.forwarded(class, k.Src, port) || table != nil && table.owned(int(port/unit)) || !o.claimPort(class, port, take) {
 			var found bool
 			s := search{class: class, lo: 1024, hi: 65535, reserved: reserved, chance: m.chance(sh, key, k.Src)}
 			if class == classICMP {

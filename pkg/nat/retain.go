@@ -95,6 +95,9 @@ func (r *rule) gives(x *mapping) bool {
 // taken reports whether a mapping's port leads to another host by a forward.
 func (p *Policy) taken(x *mapping) bool {
 	class, _ := classOf(x.protocol)
+	if x.rule == ownID && !p.forwarded(class, x.outside, x.outsidePort) {
+		return false // where the router listens itself, it may send from as well
+	}
 	return p.reserved(class, x.outside).has(x.outsidePort) && !p.forwardsTo(class, x.outside, x.outsidePort, x.inside, x.insidePort)
 }
 
