@@ -147,7 +147,7 @@ home_checks() {
     done
     jq -e '([.[].outside] | length) > 0' <<<"$sessions" >/dev/null || fail "no sessions: $sessions"
     "$bin/vrctl" -n "$lab-r1" --json show nat |
-        jq -e 'any(.[]; .kind == "forward" and .name == "web" and .sessions >= 3)' >/dev/null ||
+        jq -e 'any(.[]; .kind == "forward" and .name == "web" and .created >= 3)' >/dev/null ||
         fail "the forward was to have counted the three connections that it let in"
     note "    every host leaves by the public address, and the forward has served outside and inside"
 }

@@ -116,12 +116,16 @@ func (h *heldSYNs) due() time.Time {
 }
 
 // holdLocal keeps a SYN that has come as far as the router, where nobody listens. Its session goes: it would have
-// the addresses and ports of the connection that an inside host may be about to open.
+// the addresses and ports of the connection that an inside host may be about to open. If the host
+// has done so while the SYN was on its way here, the session is the host's, and stays.
 func (r *Router) holdLocal(now time.Time, p *dataplane.Punt, ip packet.IPv4) {
 	r.dp.CountDrop(dataplane.DropNATUnsolicited)
+	s, tick := r.stateful, r.sessionTick()
 	var parsed conntrack.Parsed
 	conntrack.Parse(ip, &parsed)
-	r.stateful.sessions.End(r.stateful.reader, r.sessionTick(), &parsed.Key)
+	if info, d, ok := s.sessions.Peek(s.reader, tick, &parsed.Key); ok && d == conntrack.Original && info.Out == 0 {
+		s.sessions.End(s.reader, tick, &parsed.Key)
+	}
 	whole := *p
 	whole.Packet = ip
 	r.hold(now, &whole)

@@ -170,7 +170,7 @@ func (p probe) String() string {
 // explain is the verdict that the router foretells.
 func (r *router) explain(p probe) string {
 	r.lab.t.Helper()
-	question := map[string]any{"in": "b", "src": p.src.String(), "dst": p.dst.String(), "protocol": fmt.Sprint(p.protocol), "icmp_type": int(p.icmpType), "sport": int(p.sport), "dport": int(p.dport)}
+	question := map[string]any{"in": "b", "src": p.src.String(), "dst": p.dst.String(), "protocol": fmt.Sprint(p.protocol), "icmp_type": int(p.icmpType), "sport": int(p.sport), "dport": int(p.dport), "length": len(p.bytes())}
 	if strings.HasPrefix(p.src.String(), zoneA) {
 		question["in"] = "a"
 	}

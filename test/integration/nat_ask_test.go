@@ -135,3 +135,59 @@ func TestNATForgetsWhatHostsAskedForWhenTheyMayNoLonger(t *testing.T) {
 		t.Errorf("a second mapping, where one for each host is allowed:\n%s", out)
 	}
 }
+
+func TestUPnPClientGetsItsForward(t *testing.T) {
+	t.Parallel() // it waits for discovery to time out
+	e := newHome(t, policy{yaml: strings.Replace(asking.yaml, "{ports: [lan]}", "{ports: [lan], upnp: true}", 1)}, "p2", "p5")
+	p2 := e.hosts["p2"]
+	p2.serveTCP("192.168.1.2:8080")
+	p2.serveUDP("192.168.1.2:9090")
+	var out string
+	eventually(t, 30*time.Second, "upnpc to find the router", func() error {
+		var code int
+		if out, code = p2.try("timeout", "30", "upnpc", "-m", "eth0", "-s"); code != 0 {
+			return fmt.Errorf("exit status %d: %s", code, out)
+		}
+		return contains(out, "ExternalIPAddress = "+publicAddress)
+	})
+	expect(t, out, "Status : Connected")
+	found := regexp.MustCompile(`desc: (http://192\.168\.1\.1:\S+)`).FindStringSubmatch(out)
+	if found == nil {
+		t.Fatalf("no description in:\n%s", out)
+	}
+	upnpc := func(h *host, args ...string) (string, int) { // discovery takes two seconds each time
+		return h.try(append([]string{"timeout", "30", "upnpc", "-u", found[1]}, args...)...)
+	}
+	for _, c := range []struct{ outside, inside, protocol, network string }{{"38080", "8080", "TCP", "tcp4"}, {"39090", "9090", "UDP", "udp4"}} {
+		if out, code := upnpc(p2, "-e", "a game", "-a", "192.168.1.2", c.inside, c.outside, c.protocol, "600"); code != 0 || !strings.Contains(out, "is redirected to internal 192.168.1.2:"+c.inside) {
+			t.Fatalf("upnpc -a: %d\n%s", code, out)
+		}
+		e.out.gets(open, c.network, publicAddress+":"+c.outside)
+		if m, err := e.named("nat mappings", "inside", "192.168.1.2:"+c.inside, "outside", publicAddress+":"+c.outside, "by", "upnp"); err != nil {
+			t.Error(err)
+		} else if owner := fmt.Sprint(m["owner"]); !strings.Contains(owner, "a game") {
+			t.Errorf("the mapping's owner is %q", owner)
+		}
+	}
+	if out, code := upnpc(p2, "-l"); code != 0 || !strings.Contains(out, "38080->192.168.1.2:8080") {
+		t.Errorf("upnpc -l: %d\n%s", code, out)
+	}
+	// Nobody maps or takes away what is another host's.
+	if out, _ := upnpc(e.hosts["p5"], "-a", "192.168.1.2", "22", "3022", "TCP", "600"); strings.Contains(out, "is redirected") {
+		t.Errorf("a host mapped a port to another one:\n%s", out)
+	}
+	upnpc(e.hosts["p5"], "-d", "38080", "TCP")
+	e.out.gets(open, "tcp4", publicAddress+":38080")
+	if out, code := upnpc(p2, "-d", "38080", "TCP"); code != 0 {
+		t.Errorf("upnpc -d: %d\n%s", code, out)
+	}
+	e.out.gets(silent, "tcp4", publicAddress+":38080")
+	// Outside nobody finds it; and it is off unless it is asked for.
+	if out, _ := e.out.try("timeout", "6", "upnpc", "-m", "eth0", "-s"); strings.Contains(out, "ExternalIPAddress = ") {
+		t.Errorf("the router answered UPnP outside:\n%s", out)
+	}
+	e.tell(asking)
+	if out, _ := p2.try("timeout", "6", "upnpc", "-m", "eth0", "-s"); strings.Contains(out, "ExternalIPAddress = ") {
+		t.Errorf("the router answered UPnP though it is off:\n%s", out)
+	}
+}

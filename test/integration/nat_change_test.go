@@ -2,8 +2,10 @@ package integration
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -211,4 +213,82 @@ firewall:
 	if got := download.wait(60 * time.Second); got != fmt.Sprint(largePage) {
 		t.Errorf("of a download of %d octets through all the changes came: %s", largePage, got)
 	}
+}
+
+func TestNATStandsAStormOfConfigurations(t *testing.T) {
+	e := newUnwatchedHome(t, forwarding, "p2", "p5")
+	e.out.ip("route", "add", "192.0.2.0/24", "via", publicAddress)
+	e.out.ip("route", "add", "blackhole", "198.18.0.0/15")
+	e.out.serveTCP(server1 + ":7")
+	e.out.serveUDP(server1 + ":7")
+	e.hosts["p5"].serveWeb("192.168.1.5:80")
+	p2 := e.hosts["p2"]
+	p2.ping(server1)
+	// Traffic of every kind, most of it rubbish, from both sides.
+	stop := make(chan struct{})
+	var done sync.WaitGroup
+	for i, h := range []*host{p2, e.out} {
+		s, random := h.sender(), rand.New(rand.NewPCG(uint64(i), 7))
+		done.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				for range 20 {
+					p := probe{protocol: []byte{6, 17, 1, 47}[random.IntN(4)], icmpType: 8, src: netip.AddrFrom4([4]byte{192, 168, 1, byte(2 + random.IntN(20))}),
+						dst: netip.AddrFrom4([4]byte{198, 18, 0, byte(random.IntN(256))}), sport: uint16(random.IntN(3000)), dport: uint16(random.IntN(3000)), id: uint16(random.Uint32() | 1)}
+					if h == e.out {
+						p.src, p.dst = p.dst, []netip.Addr{netip.MustParseAddr(publicAddress), netip.MustParseAddr("192.0.2.1")}[random.IntN(2)]
+					}
+					s.send(p.bytes())
+				}
+				if c, err := h.dial("tcp4", "", server1+":7", 50*time.Millisecond); err == nil {
+					c.Close()
+				}
+			}
+		})
+	}
+	zones := "firewall:\n  zones: {inside: {ports: [lan]}, outside: {ports: [wan]}}\n  policy: [{from: inside, to: outside, action: accept}, {from: outside, to: router, action: reject}]\n"
+	sections := []string{
+		"", masquerade.yaml, forwarding.yaml, safeHome.yaml, asking.yaml, zones, forwarding.yaml + zones,
+		masquerade.yaml + "sessions: {max: 2048, max_per_host: 100}\n",
+		"nat: [{out: wan, type: snat, to: 192.0.2.0/28, filtering: address_dependent}]\n",
+		"nat: [{out: wan, type: cgnat, to: 192.0.2.1, block_size: 64, max_blocks: 2}]\n" + zones,
+		"nat: [{out: wan, type: one_to_one, inside: 192.168.1.2, outside: 192.0.2.1}, {out: wan, type: masquerade}]\n",
+		masquerade.yaml + zones + "  access: [{in: lan, protocol: udp, port: 9, action: reject}, {out: wan, protocol: gre, action: drop}]\n",
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 40 {
+		e.tell(policy{yaml: sections[random.IntN(len(sections))]})
+		switch random.IntN(4) {
+		case 0:
+			e.r.rows("nat", "sessions", "--limit", "50")
+		case 1:
+			e.r.rows("nat", "mappings", "--limit", "50")
+			e.r.rows("firewall")
+		case 2:
+			e.r.ctl("nat", "flush", "--port", fmt.Sprint(1+random.IntN(3000)))
+		case 3:
+			e.r.try("explain", "--in", "lan", "--src", "192.168.1.2", "--dst", server1, "--proto", "tcp", "--dport", "7")
+		}
+	}
+	close(stop)
+	done.Wait()
+	if !e.r.running() {
+		t.Fatalf("the router has ended:\n%s", e.r.log())
+	}
+	e.tell(safeHome)
+	if seen := p2.converse("", server1+":7").seen; !strings.HasPrefix(seen, publicAddress+":") {
+		t.Errorf("after the storm the server sees %s", seen)
+	}
+	expect(t, p2.run("curl", "-sS", "--max-time", "20", "http://"+publicAddress+"/"), "p5 was asked by "+publicAddress+":")
+	eventually(t, 30*time.Second, "no mapping without a session", func() error {
+		e.r.ctl("nat", "flush") // what hosts still repeat opens sessions again, as it should
+		if s, m := e.r.sessions(), len(e.r.rows("nat", "mappings")); s != 0 || m != 0 {
+			return fmt.Errorf("%d sessions and %d mappings after a flush", s, m)
+		}
+		return nil
+	})
 }

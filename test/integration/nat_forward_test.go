@@ -76,7 +76,7 @@ func TestNATForwardsPorts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, _ := web["sessions"].(float64); n < 2 {
+	if n, _ := web["created"].(float64); n < 2 {
 		t.Errorf("the forward is to count its sessions: %v", web)
 	}
 	if line, _ := web["line"].(float64); line == 0 || !strings.Contains(strings.Split(readText(e.r.file), "\n")[int(line)-1], "name: web") {

@@ -211,3 +211,50 @@ table ip helpers {
 		t.Fatalf("active FTP came through after the helper was taken away:\n%s", out)
 	}
 }
+
+func TestNATKeepsItsFragmentsBounded(t *testing.T) {
+	e := newUnwatchedHome(t, safeHome, "p2")
+	p2 := e.hosts["p2"]
+	p2.ping(server1, "-s", "4000")
+	before := e.r.resident()
+	// First fragments whose rest never comes, from both sides: far more than there is room for.
+	payload := make([]byte, 3000)
+	for from, h := range map[string]*host{"198.18.0.1": e.out, "192.168.1.77": p2} {
+		s := h.sender()
+		to := netip.MustParseAddrPort(map[string]string{"198.18.0.1": publicAddress + ":7000", "192.168.1.77": "198.18.0.1:7"}[from])
+		for port := range uint16(8000) {
+			if err := s.send(fragments(netip.AddrPortFrom(netip.MustParseAddr(from), port+1), to, payload, 1400)[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// Those of living people still get through, and memory stays where it was.
+	p2.ping(server1, "-s", "4000")
+	p2.ping(server1, "-s", "20000")
+	if grown := e.r.resident() - before; grown > 64<<20 {
+		t.Errorf("16,000 lost fragments took %d MB", grown>>20)
+	}
+}
+
+func TestNATCarriesProtocolsWithoutPorts(t *testing.T) {
+	e := newHome(t, safeHome, "p2", "p5")
+	p2 := e.hosts["p2"]
+	inside, public, server := netip.MustParseAddr("192.168.1.2"), netip.MustParseAddr(publicAddress), netip.MustParseAddr(server1)
+	const esp = 50
+	from, back := p2.sender(), e.out.sender()
+	// Unasked it does not come in; asked for, the answer does.
+	back.send(probe{protocol: esp, src: server, dst: public, id: 1}.bytes())
+	e.out.sees("ip proto 50 and src "+publicAddress+" and dst "+server1, func() { from.send(probe{protocol: esp, src: inside, dst: server, id: 2}.bytes()) })
+	p2.sees("ip proto 50 and src "+server1+" and dst 192.168.1.2", func() { back.send(probe{protocol: esp, src: server, dst: public, id: 3}.bytes()) })
+	// A second inside host cannot have the same peer at the same time: there is nothing to tell them apart by.
+	e.hosts["p5"].sender().send(probe{protocol: esp, src: netip.MustParseAddr("192.168.1.5"), dst: server, id: 4}.bytes())
+	eventually(t, 10*time.Second, "the second host to be refused by name", func() error {
+		if e.r.drops("clash", "no_ports") == 0 {
+			return fmt.Errorf("drops:\n%s", e.r.ctl("show", "drops"))
+		}
+		return nil
+	})
+	if s := find(e.r.rows("nat", "sessions"), "protocol", "esp", "inside", "192.168.1.2", "remote", server1); s == nil {
+		t.Errorf("no session of ESP:\n%s", e.r.ctl("show", "nat", "sessions"))
+	}
+}

@@ -191,9 +191,15 @@ func TestNATRefusesBeyondAMillionSessionsAndKeepsTheLiveOnes(t *testing.T) {
 	}
 	// 128 octets a session, the index of its two keys, a mapping for each inside port, and what the
 	// collector leaves free.
-	if grown := r.resident() - before; grown > most*(128+64)+100<<20 {
+	grown := r.resident() - before
+	if grown > most*(128+64)+100<<20 {
 		t.Errorf("a million sessions took %d MB", grown>>20)
 	}
+	table := metric(t, r, "vrouterd_session_table_bytes")
+	if table > most*(128+40) {
+		t.Errorf("the session table has %.0f octets for each session", table/most)
+	}
+	t.Logf("a million sessions: %d MB more resident, %.0f octets of the table for each", grown>>20, table/most)
 	if err := live.say(20 * time.Second); err != nil {
 		t.Errorf("the session from before the flood has ended: %v", err)
 	}
@@ -224,6 +230,22 @@ func TestNATRefusesBeyondAMillionSessionsAndKeepsTheLiveOnes(t *testing.T) {
 	if err := live.say(20 * time.Second); err != nil {
 		t.Errorf("the session from before the flood has ended: %v", err)
 	}
+}
+
+// metric is the value of a metric without labels.
+func metric(t *testing.T, r *router, name string) (value float64) {
+	t.Helper()
+	text := r.lab.must("curl", "-sS", "--fail", "--max-time", "20", "--unix-socket", r.socket(), "http://vrouterd/metrics")
+	for line := range strings.Lines(text) {
+		if number, found := strings.CutPrefix(line, name+" "); found {
+			if _, err := fmt.Sscan(number, &value); err != nil {
+				t.Fatalf("metric %s is %q", name, number)
+			}
+			return value
+		}
+	}
+	t.Fatalf("there is no metric %s", name)
+	return 0
 }
 
 // resident is the memory that the daemon has, in octets.

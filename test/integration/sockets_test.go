@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,6 +58,11 @@ func (h *host) dial(network, local, remote string, limit time.Duration) (net.Con
 	d := net.Dialer{Timeout: limit}
 	if local != "" {
 		from := netip.MustParseAddrPort(local)
+		// Several connections from one port, as a host has them that punches holes.
+		d.Control = func(_, _ string, c syscall.RawConn) (err error) {
+			c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
+			return err
+		}
 		if network == "tcp4" {
 			d.LocalAddr = net.TCPAddrFromAddrPort(from)
 		} else {
