@@ -47,6 +47,8 @@ func (f *firewallValidator) home() {
 		{From: homeInside, To: homeOutside, Action: ActionAccept, Pos: at},
 		{From: homeOutside, To: homeInside, Action: ActionDrop, Pos: at},
 		{From: homeOutside, To: RouterZone, Action: ActionDrop, Pos: at},
+		// Nobody outside sends through the router to somebody else outside, in its name.
+		{From: homeOutside, To: homeOutside, Action: ActionDrop, Pos: at},
 	}
 	ping := homeRule("ping", protoICMP, at)
 	ping.ICMPType, ping.Rate = 8, &RuleRate{Packets: 100, Per: time.Second, Burst: 100}

@@ -204,7 +204,7 @@ func TestHomeIsExpanded(t *testing.T) {
 		}},
 		Policy: []ZonePolicy{
 			{From: "inside", To: "outside", Action: ActionAccept, Pos: at}, {From: "outside", To: "inside", Action: ActionDrop, Pos: at},
-			{From: "outside", To: RouterZone, Action: ActionDrop, Pos: at},
+			{From: "outside", To: RouterZone, Action: ActionDrop, Pos: at}, {From: "outside", To: "outside", Action: ActionDrop, Pos: at},
 		},
 		Pos: at,
 	}
@@ -223,6 +223,7 @@ func TestHomeMeansWhatItStandsFor(t *testing.T) {
     - {from: inside, to: outside, action: accept}
     - {from: outside, to: inside, action: drop}
     - {from: outside, to: router, action: drop}
+    - {from: outside, to: outside, action: drop}
   rules:
     - {name: ping, from: outside, to: router, protocol: icmp, icmp_type: echo_request, rate: 100/s, action: accept}
 `))

@@ -128,6 +128,9 @@ func completeTransport(r *api.ExplainRequest) (headers int, err error) {
 			r.SrcPort = explainIdentifier
 		}
 		headers = 28
+		if r.ICMPType == 13 || r.ICMPType == 14 { // timestamps (RFC 792)
+			headers += 12
+		}
 		err = within("icmp_type", r.ICMPType, 0, 255)
 	case "tcp", "udp":
 		if r.DstPort == 0 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"vrouterd/internal/config"
@@ -24,10 +25,11 @@ import (
 type stateful struct {
 	sessions *conntrack.Table
 	mappings *nat.Mappings
-	nat      *nat.Policy      // nil: neither nat nor forwards
-	firewall *firewall.Policy // nil: none
-	reader   *rcu.Reader      // of the control goroutine
-	pages    *rcu.Reader      // of whoever pages through tables, one at a time: under paging
+	nat      *nat.Policy                     // nil: neither nat nor forwards
+	firewall *firewall.Policy                // nil: none
+	judge    atomic.Pointer[firewall.Policy] // the last one that there was: sessions name its rules
+	reader   *rcu.Reader                     // of the control goroutine
+	pages    *rcu.Reader                     // of whoever pages through tables, one at a time: under paging
 	paging   chan struct{}
 	next     conntrack.Tick // when something expires
 	numbers  natNumbers
@@ -60,13 +62,13 @@ func (r *Router) sessionEnded(now conntrack.Tick, one *conntrack.Session) {
 		r.stateful.mappings.Release(now, original, reply)
 	}
 	if rule, _ := one.Rules(); rule != 0 {
-		if t := r.dp.Tables().Stateful; t != nil && t.Firewall != nil {
+		if judge := r.stateful.judge.Load(); judge != nil {
 			inside := original // as the rule has seen it: with the destination behind NAT
 			inside.Dst = reply.Src
 			if inside.Protocol != packet.ProtoICMP {
 				inside.DstPort = reply.SrcPort
 			}
-			t.Firewall.Ended(rule, &inside)
+			judge.Ended(rule, &inside)
 		}
 	}
 }
@@ -101,7 +103,7 @@ func (r *Router) changeStateful(c *config.Config) {
 		s.nat = r.natPolicy(c)
 		s.nat.Continue(before)
 	}
-	was := s.firewall
+	was := s.judge.Load()
 	s.firewall = nil
 	if c.Firewall != nil {
 		policy, err := firewall.Compile(r.firewallConfig(c.Firewall), was)
@@ -110,6 +112,7 @@ func (r *Router) changeStateful(c *config.Config) {
 			policy, _ = firewall.Compile(firewall.Config{Zones: everyPortItsZone(r.numbers(c))}, nil)
 		}
 		s.firewall = policy
+		s.judge.Store(policy)
 	}
 	r.fwd.stateful = nil
 	if s.nat != nil || s.firewall != nil {

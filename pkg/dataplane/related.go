@@ -7,8 +7,8 @@ import (
 )
 
 // related takes an ICMP error to whom it concerns: the sender of the packet that it quotes, which the
-// session knows. It neither refreshes the session nor ends it (RFC 5508 section 3.3 and REQ-7,
-// RFC 5382 REQ-8).
+// session knows. It neither refreshes the session nor ends it (RFC 5508 REQ-6,
+// RFC 5382 REQ-10).
 func (w *worker) related(p *work) {
 	f := &w.flow
 	if p.own {

@@ -322,3 +322,35 @@ func TestRepliesByAnotherPortDoNotMoveASession(t *testing.T) {
 		}
 	}
 }
+
+// A worker takes up its batch under tables that know no NAT, and the way it finds is newer than that.
+func TestNATThatBeginsInTheMiddleOfABatchIsNotPassedBy(t *testing.T) {
+	b := newNATbed(t, natOptions{rules: masquerade()})
+	with := b.d.Tables()
+	bare := *with
+	bare.Stateful = nil
+	e := ends{inner, hostB, 5000, 53}
+	send := func(before, after *Tables) {
+		b.d.Publish(before)
+		b.w.begin()
+		b.d.Publish(after)
+		p := b.w.load4(udpPacket(e, nil))
+		p.in = portA
+		b.w.ip4Input(p, &before.Ports[portA])
+		b.w.end()
+	}
+	send(&bare, with)
+	if got := b.one(portB).ip; got.Src() != wan {
+		t.Errorf("left as %v, bare", got.Src())
+	}
+	// So is another policy, whatever the session's packet before.
+	other := *with
+	st := *with.Stateful
+	st.NAT = nat.NewPolicy([]nat.Rule{{Out: uint16(portB), Type: nat.SNAT, Outside: []packet.Addr{addr("10.2.0.99")}}}, nil, nil)
+	other.Stateful = &st
+	e.sport++
+	send(with, &other)
+	if got := b.one(portB).ip; got.Src() != addr("10.2.0.99") {
+		t.Errorf("left as %v, by the policy of before", got.Src())
+	}
+}
