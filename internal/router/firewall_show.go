@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"vrouterd/internal/config"
 	"vrouterd/internal/control/api"
@@ -53,43 +52,9 @@ func (r *Router) FirewallRules() (rows []api.FirewallRule) {
 func (r *Router) firewallRow(kind string, c *config.FirewallRule, n firewall.RuleCount) api.FirewallRule {
 	compiled := r.firewallRule(c)
 	return api.FirewallRule{
-		Kind: kind, Name: c.Name, Match: matchWords(&compiled, c), Action: string(c.Action), Log: c.Log, Line: c.Pos.Line,
+		Kind: kind, Name: c.Name, Match: compiled.Words(), Action: string(c.Action), Log: c.Log, Line: c.Pos.Line,
 		Packets: n.Packets, Bytes: n.Bytes,
 	}
-}
-
-// matchWords is what a rule asks, with its rate and its cap.
-func matchWords(rule *firewall.Rule, c *config.FirewallRule) string {
-	words := []string{rule.Match.String()}
-	if rate := c.Rate; rate != nil {
-		text := fmt.Sprintf("rate %d/%s", rate.Packets, shortDuration(rate.Per))
-		if rate.Over {
-			text = "over " + text
-		}
-		if rate.PerSource {
-			text += " per source"
-		}
-		words = append(words, text)
-	}
-	if c.MaxSessions > 0 {
-		words = append(words, fmt.Sprintf("at most %d sessions a source", c.MaxSessions))
-	}
-	if c.AddTo != "" {
-		words = append(words, "source into "+c.AddTo)
-	}
-	return strings.TrimSpace(strings.Join(words, ", "))
-}
-
-func shortDuration(d time.Duration) string {
-	switch d {
-	case time.Second:
-		return "s"
-	case time.Minute:
-		return "m"
-	case time.Hour:
-		return "h"
-	}
-	return d.String()
 }
 
 // ruleName names the firewall rule of a session by its identity.

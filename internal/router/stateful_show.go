@@ -168,14 +168,7 @@ func (w *worded) natNameAt(n int) string {
 }
 
 func forwardName(f *config.Forward) string {
-	return cmp.Or(f.Name, fmt.Sprintf("forward %s %s %s", f.In, protocolName(f.Protocol), rangeText(f.Ports)))
-}
-
-func rangeText(p config.PortRange) string {
-	if p.Min == p.Max {
-		return strconv.Itoa(int(p.Min))
-	}
-	return fmt.Sprintf("%d-%d", p.Min, p.Max)
+	return cmp.Or(f.Name, fmt.Sprintf("forward %s %s %s", f.In, protocolName(f.Protocol), f.Ports))
 }
 
 // Sessions is a page of `show sessions` and `show nat sessions`. The control loop is not held up by it.
@@ -299,7 +292,7 @@ func (r *Router) NATRules() (rows []api.NATRule) {
 		f := &w.forwards[i]
 		row := api.NATRule{
 			Kind: "forward", Name: f.Name, Type: "forward", Port: f.In,
-			Match:   protocolName(f.Protocol) + " port " + rangeText(f.Ports),
+			Match:   protocolName(f.Protocol) + " port " + f.Ports.String(),
 			Outside: append([]string{}, outside[f.In]...), To: forwardTarget(f),
 			Sessions: sessions[len(w.natRules)+i], Created: made[len(w.natRules)+i], Line: f.Pos.Line,
 		}
