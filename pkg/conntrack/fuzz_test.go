@@ -26,7 +26,7 @@ func FuzzSegments(f *testing.F) {
 		w.consistent()
 		w.pass(100000)
 		if counts := w.table.Counts(); w.table.Len() != 0 || counts.HalfOpen != 0 || told != int(counts.Created) ||
-			counts.Created != counts.Expired+counts.Removed || w.table.HostSessions(client) != 0 {
+			counts.Created != counts.Expired+counts.Removed+counts.Displaced || w.table.HostSessions(client) != 0 {
 			t.Fatalf("%d sessions are left, %d were told of: %+v", w.table.Len(), told, counts)
 		}
 	})
