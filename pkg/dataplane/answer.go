@@ -34,10 +34,10 @@ func (w *worker) logged(p *work, out uint16, v firewall.Verdict, access bool) {
 
 // reset drops a TCP segment whose sender is to get a reset, and asks the control plane to send it.
 func (w *worker) reset(p *work, why DropReason) {
+	w.drop(p, why)
 	if w.flow.parsed.Flags&packet.TCPRst == 0 && w.errorAllowed(p) {
 		w.puntError(p, Punt{Reason: PuntReset, Drop: why})
 	}
-	w.drop(p, why)
 }
 
 // TCPReset builds the reset for a punt of reason PuntReset: from the one whom the segment was for, to the

@@ -8,12 +8,12 @@ import (
 const quoteLimit = 576 - packet.IPv4MinLen - packet.ICMPLen
 
 // reject drops a packet whose source is owed an ICMP error, and asks the control
-// plane to send it where one is allowed.
+// plane to send it where one is allowed. It is counted first: whoever has the error finds the count.
 func (w *worker) reject(p *work, why DropReason, kind, code uint8, rest uint32) {
+	w.drop(p, why)
 	if w.errorAllowed(p) {
 		w.puntError(p, Punt{Reason: PuntError, Drop: why, Type: kind, Code: code, Rest: rest})
 	}
-	w.drop(p, why)
 }
 
 // errorAllowed holds an ICMP error back where RFC 1812 section 4.3.2.7 forbids it:
