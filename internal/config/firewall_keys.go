@@ -77,7 +77,7 @@ func (t *firewallTables) ruleKeys() {
 		name,
 		field("from", "Zone of the port of arrival, or `router` for the router itself. Absent: any.", portName(), func(r *rule) *placed[string] { return &r.from }),
 		field("to", "Zone of the port of departure, or `router` for the router itself. Absent: any.", portName(), func(r *rule) *placed[string] { return &r.to }),
-		field("state", "What the packet is to sessions, a word or a list: new, invalid, forwarded (let in by a forward, 1:1 or an asked-for mapping), mapped (let in by the filtering of a mapping), related. Absent: any.",
+		field("state", "What the packet is to sessions, a word or a list: new, invalid, forwarded (let in by a forward, 1:1 or an asked-for mapping), mapped (let in by the filtering of a mapping), related. Absent: any, but a rule that accepts does not take what is invalid.",
 			states(), func(r *rule) *placed[[]placed[string]] { return &r.states }),
 		field("max_sessions", "Sessions that one source may have by this rule; beyond it the rule does not match.", withoutDefault(integer(1, maxSessions, 0)),
 			func(r *rule) *placed[int] { return &r.maxSessions }),

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -158,21 +157,30 @@ func (f *firewallValidator) icmpFits(r *rawFirewallRule) {
 	}
 }
 
-// lastOfAll refuses rules behind one of the same kind and place that matches everything.
+// lastOfAll refuses rules behind one of the same kind and place that matches everything. One that accepts sessions leaves what is
+// invalid to those behind it that name it; any other behind it is taken for one that stands in the wrong place.
 func (f *firewallValidator) lastOfAll(rules []*rawFirewallRule) {
 	type place struct{ from, to, in, out string }
 	all := make(map[place]*rawFirewallRule)
 	for _, r := range rules {
 		here := place{r.from.or(""), r.to.or(""), r.in.or(""), r.out.or("")}
-		first := cmp.Or(all[here], all[place{from: here.from}], all[place{to: here.to}], all[place{}])
-		if first != nil {
-			f.fail(r.at, "the rule in line %d matches everything that this one could, so that this one never counts: put this one before it", first.at.Line)
-			continue
+		last := false
+		for _, where := range []place{here, {from: here.from}, {to: here.to}, {}} {
+			first := all[where]
+			if last = first != nil && !(first.action.or("") == ActionAccept && r.namesInvalid()); last {
+				f.fail(r.at, "the rule in line %d matches everything that this one could, so that this one never counts: put this one before it", first.at.Line)
+				break
+			}
 		}
-		if r.matchesAll() {
+		if !last && r.matchesAll() {
 			all[here] = r
 		}
 	}
+}
+
+// namesInvalid reports a rule that asks for packets which are of no session and can open none.
+func (r *rawFirewallRule) namesInvalid() bool {
+	return slices.ContainsFunc(r.states.v, func(s placed[string]) bool { return s.v == "invalid" })
 }
 
 // matchesAll reports a rule that asks nothing of a packet but where it comes from and goes to.

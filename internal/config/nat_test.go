@@ -246,6 +246,23 @@ func TestHomeLetsRIPInWhereItIsSpokenOutside(t *testing.T) {
 	}
 }
 
+// TestARuleForWhatIsInvalidMayStandBehindOneThatAcceptsAll: that one leaves it over.
+func TestARuleForWhatIsInvalidMayStandBehindOneThatAcceptsAll(t *testing.T) {
+	for rules, refused := range map[string]bool{
+		"{from: router, action: accept}, {from: router, state: invalid, action: drop}":                            false,
+		"{action: accept}, {from: router, state: [new, invalid], action: accept}":                                 false,
+		"{from: router, action: accept}, {from: router, state: new, action: drop}":                                true,
+		"{from: router, action: accept}, {from: router, protocol: tcp, action: drop}":                             true,
+		"{from: router, action: drop}, {from: router, state: invalid, action: accept}":                            true,
+		"{from: router, action: accept}, {action: drop}, {from: router, state: invalid, log: true, action: drop}": true,
+	} {
+		_, err := Parse("r1.yaml", []byte(home("firewall: {zones: {in: {ports: [lan, dmz, wan]}}, rules: ["+rules+"]}\n")))
+		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "never counts") {
+			t.Errorf("%s: got %v", rules, err)
+		}
+	}
+}
+
 // TestAnOutsideWithoutAZoneIsRefusedOnlyWhereItIsOpen: the ports in no zone reach each other.
 func TestAnOutsideWithoutAZoneIsRefusedOnlyWhereItIsOpen(t *testing.T) {
 	const nat = "nat: [{out: wan, type: masquerade}]\n"

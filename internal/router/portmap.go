@@ -164,18 +164,25 @@ func (m mapper) add(e nat.Explicit, lifetime time.Duration, exact bool) (nat.Exp
 	return made, why
 }
 
-// Unmap ends a mapping, and the sessions that came in by it.
-func (m mapper) Unmap(_ time.Time, protocol uint8, client netip.AddrPort) {
+// Unmap ends a mapping, and the sessions that came in by it. A forward of the configuration stays, and that is said where there
+// is nothing else to end.
+func (m mapper) Unmap(_ time.Time, protocol uint8, client netip.AddrPort) pcp.Refusal {
 	s := m.r.stateful
 	inside, port := packet.AddrFrom(client.Addr()), client.Port()
 	gone := s.mappings.ExplicitOf(protocol, inside, port)
-	if !s.mappings.Delete(m.r.sessionTick(), protocol, inside, port) {
-		return // asking again costs a host nothing: it shall not cost the router a walk through its sessions
+	asked := slices.ContainsFunc(gone, func(e nat.Explicit) bool { return e.By == nat.ByNATPMP || e.By == nat.ByPCP })
+	if !asked || !s.mappings.Delete(m.r.sessionTick(), protocol, inside, port) {
+		// Asking again costs a host nothing: it shall not cost the router a walk through its sessions.
+		if s.nat != nil && s.nat.ForwardsTo(protocol, inside, port) {
+			return pcp.NotAuthorized
+		}
+		return pcp.Made
 	}
 	for i := range gone {
 		m.r.mappingEvent("mapping_removed", &gone[i], "removed")
 	}
 	m.r.later = append(m.r.later, func() { m.r.endMapped(gone) })
+	return pcp.Made
 }
 
 // endMapped ends the sessions that came in by mappings which are gone. What the host has opened itself lives on.

@@ -113,6 +113,37 @@ func TestAHostAsksForAMappingByNATPMP(t *testing.T) {
 	}
 }
 
+// RFC 6886 section 3.4, RFC 6887 section 15.
+func TestForwardsOfTheConfigurationAreNotDeletedByHosts(t *testing.T) {
+	l := runHome(t, asking+"forwards: [{in: wan, protocol: udp, port: 7000-7009, to: 192.168.1.2:9000}]\n")
+	in, far := l.host("lan"), l.host("wan")
+	l.pings(in, "192.168.1.1")
+	got := taken(in, ofProtocol(packet.ProtoUDP))
+	for _, c := range []struct {
+		what    string
+		request []byte
+		code    byte
+	}{
+		{"the forward", natPMPMap(1, 9003, 0, 0), 2},
+		{"the forward, by PCP", pcpMapRequest("192.168.1.2", 17, 9009, 0, 0, 1), 2},
+		{"all of UDP", natPMPMap(1, 0, 0, 0), 2},
+		{"all, by PCP", pcpMapRequest("192.168.1.2", 0, 0, 0, 0, 1), 2},
+		{"a port beside it", natPMPMap(1, 9010, 0, 0), 0},
+		{"the same of TCP", natPMPMap(2, 9003, 0, 0), 0},
+		{"all of TCP", natPMPMap(2, 0, 0, 0), 0},
+		{"another mapping of the port", natPMPMap(1, 9003, 8003, 600), 0},
+		{"its end", natPMPMap(1, 9003, 0, 0), 0},
+	} {
+		if a := asks(t, l, "lan", c.request, got); a[3] != c.code {
+			t.Errorf("%s: %x", c.what, a)
+		}
+	}
+	far.SendPacket(udp("203.0.113.9:1234", "203.0.113.1:7003", []byte("hello")))
+	if s := flowOf(next(t, "by the forward", got)); s != "udp 203.0.113.9:1234 -> 192.168.1.2:9003" {
+		t.Error(s)
+	}
+}
+
 // RFC 6886 section 3.2.1, RFC 6887 section 14.1.3.
 func TestAChangedAddressIsAnnounced(t *testing.T) {
 	l := runHome(t, asking)

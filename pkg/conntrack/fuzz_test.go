@@ -14,6 +14,7 @@ func FuzzSegments(f *testing.F) {
 	f.Add([]byte{4, 2, 0, 0, 5, 20, 0, 1, 4, 2, 9, 9, 8, 1, 0, 0}, uint8(1))
 	f.Add([]byte{0, 16, 0, 0, 1, 4, 3, 3, 0, 2, 200, 200, 1, 18, 9, 201, 24, 0, 0, 0}, uint8(6))
 	f.Add([]byte{0, 2, 0, 0, 16, 9, 0, 0, 0, 2, 0, 0, 32, 0, 0, 0, 0, 2, 0, 0}, uint8(3))
+	f.Add([]byte("8B00\x9fB00ZB00"), uint8(14)) // the third opening from outside displaces the first
 	f.Fuzz(func(t *testing.T, script []byte, mode uint8) {
 		c := Config{Max: 5, MaxPerHost: 4, MaxHalfOpen: 2, Loose: mode&4 != 0, Window: WindowMode(mode&3) % 3,
 			Timeouts: Timeouts{TCPTransitory: 80, TCPReset: 40, TCPEstablished: 800}}

@@ -288,6 +288,48 @@ func TestOutsideCannotKeepItsOpeningAlive(t *testing.T) {
 	}
 }
 
+// TestRFC7857Section7_ResetsFromInsideDoNotKeepWhatOutsideHasOpened: whoever knocks at a closed port gets a reset for each SYN, and
+// whoever resets its own SYN needs not even that. Neither holds a mapping for longer than the first SYN.
+func TestRFC7857Section7_ResetsFromInsideDoNotKeepWhatOutsideHasOpened(t *testing.T) {
+	for what, round := range map[string]string{
+		"inside resets each SYN":     "< rst+ack ack=1 -> reset\n> syn -> syn_sent",
+		"outside resets its own SYN": "> rst seq=1 -> reset\n> syn -> syn_sent",
+	} {
+		w := newWorld(t, Config{})
+		c := w.connection(FromOutside)
+		for range 23 {
+			w.now += 100 // ten seconds
+			c.dialogue(round)
+		}
+		w.now += 100
+		if s, _ := w.table.Find(w.now, &c.key); s != nil {
+			t.Errorf("%s: the session is still there after four minutes", what)
+		}
+		// What inside has opened has its time from the last change, as before.
+		w = newWorld(t, Config{})
+		c = w.connection(0)
+		for range 30 {
+			w.now += 100
+			c.dialogue(round)
+		}
+	}
+}
+
+// TestRFC7857Section7_WhatHasBeenAnsweredIsResetForItsWholeTime: forged resets shall not end a connection (section 2.2), whoever opened it.
+func TestRFC7857Section7_WhatHasBeenAnsweredIsResetForItsWholeTime(t *testing.T) {
+	for _, line := range []string{"< rst seq=1 -> reset", "> rst seq=1 -> reset"} {
+		w := newWorld(t, Config{})
+		c := w.connection(FromOutside)
+		c.dialogue(handshake)
+		w.now += 10 * 3600
+		c.dialogue(line)
+		w.now += 10 * 239
+		if s, _ := w.table.Find(w.now, &c.key); s == nil {
+			t.Errorf("%q: a connection that was established an hour ago is forgotten at once", line)
+		}
+	}
+}
+
 func TestFindAndUpdateAllocateNothing(t *testing.T) {
 	w := newWorld(t, Config{})
 	for i := range 100 {

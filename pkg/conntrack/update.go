@@ -12,7 +12,9 @@ import "vrouterd/internal/packet"
 // Packets of both directions; but where outside has opened it (FromOutside), only those of inside (RFC 4787 REQ-6: outbound
 // refresh is true; inbound refresh is true only for who was asked). A TCP connection that both sides have established is
 // refreshed by both: there inside acknowledges whatever outside sends. A change of state gives a session the whole time of
-// its new state, whoever caused it; otherwise resets, SYNs that were sent again in the middle, and what was refused give none.
+// its new state, whoever caused it; otherwise resets, SYNs that were sent again in the middle, and what was refused give none. There is
+// one exception: where outside knocks at a closed port, neither the reset that it gets nor its next SYN gives more time (RFC 7857 section
+// 7.1), or outside would hold the mapping for as long as it likes.
 func (s *Session) Update(t *Table, now Tick, d Direction, p *Parsed, repeat bool) Reason {
 	if repeat {
 		if s.word.Load()&alive == 0 {
@@ -49,8 +51,13 @@ func (s *Session) Update(t *Table, now Tick, d Direction, p *Parsed, repeat bool
 	s.counts[d].add(uint32(p.Count), uint32(p.Length))
 	s.seen = now
 	changed := (w^before)&phaseMask != 0
-	fromOutside := w&(uint32(FromOutside)<<flagsShift) != 0 && d == Original && w&phaseMask != uint32(tcpPhase(Established))
-	if (changed || refreshes && !fromOutside) && int32(uint32(now)-s.refreshed.Load()) > 0 {
+	prolongs := changed || refreshes
+	if w&(uint32(FromOutside)<<flagsShift) != 0 {
+		if prolongs = refreshes && (d == Reply || w&phaseMask == uint32(tcpPhase(Established))); changed {
+			prolongs = !knocks(before, w)
+		}
+	}
+	if prolongs && int32(uint32(now)-s.refreshed.Load()) > 0 {
 		s.refreshed.Store(uint32(now))
 	}
 	if state := phase(w & phaseMask); w&halfOpen != 0 && state >= tcpPhase(Established) && state <= tcpPhase(TimeWait) {
@@ -68,6 +75,13 @@ func (s *Session) Update(t *Table, now Tick, d Direction, p *Parsed, repeat bool
 		}
 	}
 	return ReasonNone
+}
+
+// knocks reports whether a change of state is that of a SYN which is reset before it has been answered, or of one behind a reset.
+func knocks(before, after uint32) bool {
+	const sent, gone = firstTCP, firstTCP + phase(Reset-SynSent)
+	from, to := phase(before&phaseMask), phase(after&phaseMask)
+	return from == sent && to == gone || from == gone && to == sent
 }
 
 // answered is the word of a session without a machine: its first reply is all that ever happens to it. (Of each pair of phases, the

@@ -383,6 +383,25 @@ func TestInvalidPackets(t *testing.T) {
 	b.refused(portB, tcpPacket(ends{hostB, wan, 1, 2}, packet.TCPAck, 1, 1, nil), DropSessionNone)
 }
 
+// Who opens a port to new sessions does not let stray segments through.
+func TestRulesThatAcceptLetNoStraySegmentsThrough(t *testing.T) {
+	stray := tcpPacket(ends{hostB, inner, 40000, 80}, packet.TCPAck, 1, 1, nil)
+	m := firewall.Any()
+	m.Protocol, m.DestPorts = packet.ProtoTCP, []firewall.PortRange{{Min: 80, Max: 80}}
+	config := home()
+	config.Rules = []firewall.Rule{{From: "outside", To: "inside", Match: m, Action: firewall.Accept}}
+	b := newNATbed(t, natOptions{firewall: config})
+	b.refused(portB, stray, DropSessionNone)
+	b.sessionsAre(0)
+	e := ends{hostB, inner, 40001, 80}
+	b.connect(e, portB, portA)
+	b.cross(portB, tcpPacket(e, packet.TCPAck, 101, 901, nil), portA)
+	config.Rules[0].Match.States = firewall.New | firewall.Invalid
+	b = newNATbed(t, natOptions{firewall: config})
+	b.cross(portB, stray, portA)
+	b.sessionsAre(0)
+}
+
 func TestLooseTableTakesUpOldConnections(t *testing.T) {
 	b := newNATbed(t, natOptions{rules: masquerade(), firewall: home(), sessions: conntrack.Config{Loose: true}})
 	e := ends{inner, hostB, 40000, 80}

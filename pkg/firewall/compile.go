@@ -150,9 +150,11 @@ func (p *Policy) compileRules(before *Policy) error {
 		if of.In != 0 || of.Out != 0 {
 			return wrong(fmt.Errorf("it names a port: rules go by zones, access rules by ports"))
 		}
-		if err := p.compileRule(&p.rules.rules[i], &all[i], of, i); err != nil {
+		r := &p.rules.rules[i]
+		if err := p.compileRule(r, &all[i], of, i); err != nil {
 			return wrong(err)
 		}
+		r.opens = of.Action == Accept && of.Match.States == 0
 		from, known := p.zoneNumber(of.From)
 		if of.From != "" && !known {
 			return wrong(fmt.Errorf("there is no zone %q to come from", of.From))

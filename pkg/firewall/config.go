@@ -25,7 +25,7 @@ type Match struct {
 	SourcePorts, DestPorts    []PortRange
 	ICMPType, ICMPCode        int // -1: any
 	TCPFlags, TCPMask         uint8
-	States                    State // 0: any
+	States                    State // 0: any; for a stateful rule that accepts: any but Invalid
 	DSCP                      int   // -1: any
 	LengthMin, LengthMax      int   // octets of IP; 0: any
 }

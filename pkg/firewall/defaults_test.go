@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"vrouterd/internal/packet"
@@ -79,6 +80,54 @@ func TestWhatNoRuleNames(t *testing.T) {
 	k := tcp(lan, wan, "10.0.0.1", "192.0.2.1", 80)
 	if v := empty.Judge(1, &k); v.Action != Accept || empty.Stateful() || !p.Stateful() {
 		t.Errorf("a policy without anything: %s, stateful %t", text(v), empty.Stateful())
+	}
+}
+
+// A rule that accepts is about sessions: what belongs to none and can open none it takes only where it says so. What refuses, refuses that too,
+// and stateless rules know no sessions.
+func TestRulesThatAcceptTakeNothingInvalidUnlessTheySaySo(t *testing.T) {
+	outside := func(action Action, states State) Rule {
+		m := Any()
+		m.Protocol, m.DestPorts, m.States = 6, []PortRange{{80, 80}}, states
+		return Rule{From: "outside", To: "inside", Match: m, Action: action}
+	}
+	for _, c := range []struct {
+		what  string
+		rule  Rule
+		state State
+		meets bool
+	}{
+		{"accept, new", outside(Accept, 0), New, true},
+		{"accept, no state known", outside(Accept, 0), 0, true},
+		{"accept, forwarded", outside(Accept, 0), Forwarded, true},
+		{"accept, mapped", outside(Accept, 0), Mapped, true},
+		{"accept, related", outside(Accept, 0), Related, true},
+		{"accept, invalid", outside(Accept, 0), Invalid, false},
+		{"accept with its state, invalid", outside(Accept, Invalid), Invalid, true},
+		{"accept with every state, invalid", outside(Accept, allStates), Invalid, true},
+		{"drop, invalid", outside(Drop, 0), Invalid, true},
+		{"reject, invalid", outside(Reject, 0), Invalid, true},
+	} {
+		home := home()
+		home.Rules = []Rule{c.rule}
+		p := mustCompile(t, home, nil)
+		k := tcp(wan, lan, "198.51.100.1", "10.0.0.1", 80)
+		k.State = c.state
+		v := p.Judge(1, &k)
+		if meets := v.Rule == 0; meets != c.meets || !meets && (v.Action != Drop || v.Pair != 1) {
+			t.Errorf("%s: %s", c.what, text(v))
+		}
+		steps, said := p.Explain(1, &k, false)
+		if !sameVerdict(said, v) || !c.meets && !strings.Contains(steps[0].Text, "invalid") {
+			t.Errorf("%s: explained by %+v", c.what, steps)
+		}
+	}
+	m := Any()
+	p := mustCompile(t, Config{Access: []Rule{{In: wan, Match: m, Action: Accept}, {In: wan, Match: m, Action: Drop}}}, nil)
+	k := tcp(wan, lan, "198.51.100.1", "10.0.0.1", 80)
+	k.State = Invalid
+	if v := p.Access(1, &k); v.Action != Accept {
+		t.Errorf("a stateless rule: %s", text(v))
 	}
 }
 

@@ -29,7 +29,8 @@
 // soon as any rule up to the one that decides asks for something else, and could match this key. Addresses of a set count as settled
 // where the configuration puts them in, where they were added for good, and where they are not members and no rule adds to the set;
 // since users change sets by hand, whoever keeps verdicts forgets them after [Policy.AddMember] and [Policy.DeleteMember].
-// What is kept is not judged again, and neither counted nor logged.
+// What is kept is not judged again, and neither counted nor logged. No session has packets that are [Invalid]: a stable verdict
+// of Judge for others does not speak of them.
 //
 // # Rates, limits, logs
 //

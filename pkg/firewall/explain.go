@@ -107,6 +107,9 @@ func (p *Policy) refusal(now conntrack.Tick, k *Packet, r *rule) string {
 			return why
 		}
 	}
+	if r.opens && k.State == Invalid {
+		return "it is invalid, and what accepts takes that only with `state: invalid`"
+	}
 	if r.limiter != nil && r.over {
 		return fmt.Sprintf("it matches only beyond %v, which is taken as not exceeded", r.of.Rate)
 	}

@@ -321,7 +321,7 @@ func TestFormerRulesAreRememberedAsLongAsTheyMatter(t *testing.T) {
 func TestOnlyWhatMakesASessionCountsForItsSource(t *testing.T) {
 	p := mustCompile(t, Config{Rules: []Rule{
 		ruleOf("refused", 80, func(r *Rule) { r.MaxHost, r.Action = 1, Drop }),
-		ruleOf("accepted", 81, func(r *Rule) { r.MaxHost = 1 }),
+		ruleOf("accepted", 81, func(r *Rule) { r.MaxHost, r.Match.States = 1, New|Invalid }),
 	}}, nil)
 	for range 3 {
 		k := tcp(lan, wan, "10.0.0.1", "192.0.2.1", 80)

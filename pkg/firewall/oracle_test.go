@@ -157,7 +157,7 @@ func (o *oracle) within(now conntrack.Tick, place string, r *Rate, source packet
 
 // try matches a rule, with all that this costs.
 func (o *oracle) try(now conntrack.Tick, place string, index int, r *Rule, k *Packet, state State, dry bool) bool {
-	if !o.matches(now, &r.Match, k, state) {
+	if !o.matches(now, &r.Match, k, state) || index >= 0 && r.Action == Accept && r.Match.States == 0 && state == Invalid {
 		return false
 	}
 	if dry {

@@ -63,7 +63,7 @@ type Verdict struct {
 	Pair   int    // index in Config.Pairs where Rule is -1; -1: the default
 	ID     uint16 // of the rule: a session keeps it, for it stays the same when other rules come and go; 0: no rule
 	Log    bool   // this one is to be logged (within the rate limit of logs)
-	Stable bool   // every packet with this key, in and out port gets the same action under this policy: it may be cached
+	Stable bool   // every packet with this key, in and out port gets the same action under this policy: it may be cached (Judge: unless it is Invalid)
 }
 
 // size is what rules compare with a length.

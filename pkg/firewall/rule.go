@@ -41,6 +41,7 @@ func (c *counter) log(m meter, now conntrack.Tick) bool {
 // rule is a compiled rule: what the classifier has not decided, and what the rule does.
 type rule struct {
 	simple bool // the classifier has decided everything
+	opens  bool // it lets sessions in: what is invalid does not meet it
 	action Action
 	log    bool
 	id     uint16
@@ -71,6 +72,9 @@ type rule struct {
 // nothing is spent. lasting is false when another packet of the same key, or the same one later, may
 // fare otherwise by this rule.
 func (r *rule) match(now conntrack.Tick, k *Packet, dry bool) (matched, lasting bool) {
+	if r.opens && k.State == Invalid {
+		return false, false
+	}
 	if r.simple {
 		return true, true
 	}

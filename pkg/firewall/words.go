@@ -72,7 +72,7 @@ type State uint8
 // The states, as bits.
 const (
 	New         State = 1 << iota
-	Invalid           // belongs to no session and can open none
+	Invalid           // belongs to no session and can open none; stateful rules that accept take it only if they name it
 	Forwarded         // new, and let in by a forward, 1:1 or an explicit mapping
 	Mapped            // new, and let in by the filtering of a dynamic mapping
 	Related           // an ICMP error about a session, or a session that a helper foresaw

@@ -194,6 +194,18 @@ func (p *Policy) forwardsTo(class int, outside packet.Addr, port uint16, inside 
 	return false
 }
 
+// ForwardsTo reports whether the configuration forwards any outside port to an inside one; port 0: to any of the host, protocol 0: by
+// TCP or UDP.
+func (p *Policy) ForwardsTo(protocol uint8, inside packet.Addr, insidePort uint16) bool {
+	if protocol == 0 {
+		return p.ForwardsTo(protocolTCP, inside, insidePort) || p.ForwardsTo(protocolUDP, inside, insidePort)
+	}
+	return slices.ContainsFunc(p.toward[endpointHost{protocol, inside}], func(i int) bool {
+		_, covered := p.forwards[i].source(insidePort)
+		return covered || insidePort == 0
+	})
+}
+
 // admits reports whether a forward leads a sender there.
 func (p *Policy) admits(class int, outside packet.Addr, port uint16, inside packet.Addr, insidePort uint16, sender packet.Addr) bool {
 	at := p.addrs[outside]

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 )
@@ -19,8 +20,10 @@ type fakeNAT struct {
 	refuse  Refusal
 	down    bool
 	asked   []Request
+	mapped  []Request
 	unmap   []netip.AddrPort
 	outside uint16
+	static  uint16 // the inside port that the configuration forwards; 0: none
 }
 
 func (f *fakeNAT) Address(netip.Addr) (netip.Addr, bool) { return public, !f.down }
@@ -30,6 +33,7 @@ func (f *fakeNAT) Map(_ time.Time, r Request) (Granted, Refusal) {
 	if f.refuse != Made {
 		return Granted{}, f.refuse
 	}
+	f.mapped = append(slices.DeleteFunc(f.mapped, func(m Request) bool { return m.Client == r.Client && m.Protocol == r.Protocol }), r)
 	port := r.Suggested.Port()
 	if f.outside != 0 {
 		port = f.outside
@@ -37,7 +41,17 @@ func (f *fakeNAT) Map(_ time.Time, r Request) (Granted, Refusal) {
 	return Granted{netip.AddrPortFrom(public, port), r.Lifetime}, Made
 }
 
-func (f *fakeNAT) Unmap(_ time.Time, _ uint8, c netip.AddrPort) { f.unmap = append(f.unmap, c) }
+func (f *fakeNAT) Unmap(_ time.Time, protocol uint8, c netip.AddrPort) Refusal {
+	i := slices.IndexFunc(f.mapped, func(r Request) bool { return r.Client == c && r.Protocol == protocol })
+	switch {
+	case i >= 0:
+		f.mapped = slices.Delete(f.mapped, i, i+1)
+		f.unmap = append(f.unmap, c)
+	case f.static != 0 && (c.Port() == f.static || c.Port() == 0):
+		return NotAuthorized
+	}
+	return Made
+}
 
 func both(f *fakeNAT) *Server { return New(Config{NATPMP: true, PCP: true}, f, start) }
 

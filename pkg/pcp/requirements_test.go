@@ -30,3 +30,30 @@ func TestRFC6886Section34_WhatCannotBeDeletedIsSaidAndTheRestIsDeleted(t *testin
 		t.Errorf("answer % x", got)
 	}
 }
+
+func TestRFC6886Section34_WhatTheConfigurationHasMadeIsNotDeleted(t *testing.T) {
+	f := &fakeNAT{static: 80}
+	s := both(f)
+	if got := s.Receive(start, client, natPMPRequest(2, 80, 0, 0)); got[3] != natPMPNotAuthorized {
+		t.Errorf("by NAT-PMP: % x", got)
+	}
+	if got := s.Receive(start, client, pcpMapRequest(1, 6, 80, 0, 0)); got[3] != pcpNotAuthorized {
+		t.Errorf("by PCP: % x", got)
+	}
+	if got := s.Receive(start, client, natPMPRequest(2, 81, 0, 0)); got[3] != natPMPSuccess {
+		t.Errorf("where nothing is: % x", got)
+	}
+	// Of all, what is the client's own ends, and it is told that something stays.
+	s.Receive(start, client, natPMPRequest(2, 81, 81, 3600))
+	if got := s.Receive(start, client, natPMPRequest(2, 0, 0, 0)); got[3] != natPMPNotAuthorized || len(f.unmap) != 1 {
+		t.Errorf("all by NAT-PMP: % x, ended %v", got, f.unmap)
+	}
+	if got := s.Receive(start, client, pcpMapRequest(1, 6, 0, 0, 0)); got[3] != pcpNotAuthorized {
+		t.Errorf("all by PCP: % x", got)
+	}
+	// What the client has asked for beside it is its own.
+	s.Receive(start, client, natPMPRequest(2, 80, 8080, 3600))
+	if got := s.Receive(start, client, natPMPRequest(2, 80, 0, 0)); got[3] != natPMPSuccess || len(f.unmap) != 2 {
+		t.Errorf("its own: % x, ended %v", got, f.unmap)
+	}
+}

@@ -55,8 +55,10 @@ type Mapper interface {
 	Address(client netip.Addr) (netip.Addr, bool)
 	// Map makes or renews a mapping.
 	Map(now time.Time, r Request) (Granted, Refusal)
-	// Unmap ends a mapping that Map has made.
-	Unmap(now time.Time, protocol uint8, client netip.AddrPort)
+	// Unmap ends what Map has made for an inside port. It is no error if there is nothing, but NotAuthorized where the port is mapped by
+	// somebody whom clients have nothing to say: the configuration. Port 0 ends nothing, and asks whether any port of
+	// the client is mapped so (protocol 0: of either protocol).
+	Unmap(now time.Time, protocol uint8, client netip.AddrPort) Refusal
 }
 
 // Config of a server.
@@ -202,20 +204,15 @@ func (s *Server) mapOne(now time.Time, r Request) (Granted, Refusal) {
 // unmapOne ends a client's mapping.
 func (s *Server) unmapOne(now time.Time, r Request) Refusal {
 	k := key{r.Protocol, r.Client}
-	o, ok := s.owners[k]
-	if !ok {
-		return Made // it is gone already: what was asked for is so
-	}
-	if o.until.After(now) && o.pcp && (!r.PCP || o.nonce != r.Nonce) {
+	if o, ok := s.owners[k]; ok && o.until.After(now) && o.pcp && (!r.PCP || o.nonce != r.Nonce) {
 		return NotAuthorized
 	}
 	delete(s.owners, k)
-	s.nat.Unmap(now, r.Protocol, r.Client)
-	return Made
+	return s.nat.Unmap(now, r.Protocol, r.Client) // what is gone already is so as it was asked for
 }
 
 // unmapAll ends all of a client's mappings of a protocol, 0 for every one: those made with NAT-PMP, and, when PCP asks, those
-// with its nonce. kept is how many are not its to end.
+// with its nonce. kept is how many are not its to end; all that the configuration has made count as one.
 func (s *Server) unmapAll(now time.Time, protocol uint8, client netip.Addr, pcp bool, nonce [12]byte) (ended, kept int) {
 	for k, o := range s.owners {
 		switch {
@@ -227,6 +224,9 @@ func (s *Server) unmapAll(now time.Time, protocol uint8, client netip.Addr, pcp 
 			s.nat.Unmap(now, k.protocol, k.client)
 			ended++
 		}
+	}
+	if s.nat.Unmap(now, protocol, netip.AddrPortFrom(client, 0)) != Made {
+		kept++
 	}
 	return ended, kept
 }

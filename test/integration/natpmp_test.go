@@ -27,8 +27,9 @@ func (p *ports) Map(_ time.Time, r pcp.Request) (pcp.Granted, pcp.Refusal) {
 	return pcp.Granted{Outside: netip.AddrPortFrom(outside, max(r.Suggested.Port(), 1024)), Lifetime: r.Lifetime}, pcp.Made
 }
 
-func (p *ports) Unmap(_ time.Time, _ uint8, client netip.AddrPort) {
+func (p *ports) Unmap(_ time.Time, _ uint8, client netip.AddrPort) pcp.Refusal {
 	p.given = slices.DeleteFunc(p.given, func(a netip.AddrPort) bool { return a == client })
+	return pcp.Made
 }
 
 func TestNatpmpcMapsPortsAtTheMachine(t *testing.T) {
