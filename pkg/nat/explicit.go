@@ -1,6 +1,8 @@
 package nat
 
 import (
+	"slices"
+
 	"vrouterd/internal/packet"
 	"vrouterd/pkg/conntrack"
 )
@@ -50,9 +52,19 @@ func (b By) String() string {
 //
 // An inside port that has one already keeps it, renewed (unless exact asks for another outside port: then it
 // has two). One that has a dynamic mapping keeps its outside port, unless exact. A 1:1 host has every port
-// already: nothing is made.
+// already: nothing is made. A new one of NAT-PMP gets no port whose companion, the same port of the other protocol, is
+// another host's.
 func (m *Mappings) Add(p *Policy, now conntrack.Tick, out uint16, e Explicit, exact bool) (Explicit, Reason) {
+	var before []Explicit
+	if e.By == ByNATPMP {
+		before = m.ExplicitOf(e.Protocol, e.Inside, e.InsidePort)
+	}
 	made, reason := m.add(p, now, out, e, exact)
+	if reason == ReasonNone && e.By == ByNATPMP && !exact && !slices.ContainsFunc(before, func(b Explicit) bool {
+		return b.Outside == made.Outside && b.OutsidePort == made.OutsidePort
+	}) {
+		made, reason = m.moveFromCompanion(p, now, out, made, e)
+	}
 	if reason != ReasonNone {
 		m.refuse(reason)
 	}
