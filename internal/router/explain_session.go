@@ -177,11 +177,13 @@ func (w *walk) open() bool {
 // inbound finds whom the packet means; 0: it went no further.
 func (w *walk) inbound() firewall.State {
 	k := &w.parsed.Key
-	w.target = w.st.Mappings.InboundPreview(w.st.NAT, w.r.sessionTick(), uint16(w.in.id), k)
-	t, state := &w.target, firewall.New
-	if (t.Kind == nat.ToMapping || t.Kind == nat.Filtered) && w.lastOver(k) {
-		*t = nat.Target{Kind: nat.Unclaimed, Rule: -1, Rules: -1}
+	now, in := w.r.sessionTick(), uint16(w.in.id)
+	if e := w.ended; e != nil && e.Flags&conntrack.Mapped != 0 {
+		w.target = w.st.Mappings.InboundPreviewWithout(w.st.NAT, now, in, k, e.Original, e.Reply)
+	} else {
+		w.target = w.st.Mappings.InboundPreview(w.st.NAT, now, in, k)
 	}
+	t, state := &w.target, firewall.New
 	switch t.Kind {
 	case nat.Filtered:
 		line := w.ruleLine(t.Rule)
@@ -224,17 +226,6 @@ func (w *walk) inbound() firewall.State {
 	return state
 }
 
-// lastOver reports that the mapping of an outside port goes with the session that ends with this packet.
-func (w *walk) lastOver(k *conntrack.Key) bool {
-	i := w.ended
-	if i == nil || i.Flags&conntrack.Mapped == 0 ||
-		(i.Reply.Dst != k.Dst || i.Reply.DstPort != k.DstPort) && (i.Original.Dst != k.Dst || i.Original.DstPort != k.DstPort) {
-		return false
-	}
-	sessions, goes := w.st.Mappings.SessionsAt(k.Protocol, k.Dst, k.DstPort)
-	return goes && sessions == 1
-}
-
 // outbound chooses the source.
 func (w *walk) outbound(out uint16) bool {
 	st := w.st
@@ -245,7 +236,7 @@ func (w *walk) outbound(out uint16) bool {
 	if w.target.Rules >= 0 {
 		k = before
 	}
-	source, why := st.Mappings.Preview(st.NAT, w.r.sessionTick(), out, w.target.Rules, &k)
+	source, why := w.source(out, &k)
 	line := w.ruleLine(source.Rule)
 	if why != nat.ReasonNone {
 		return w.exhausted(dataplane.NATDrop(why), "nat_outbound", line, why.Description())
@@ -270,6 +261,15 @@ func (w *walk) outbound(out uint16) bool {
 		w.say("nat_outbound", "pass", 0, "no rule of `nat:` for port %s matches: the source stays", w.egress.cfg.Name)
 	}
 	return true
+}
+
+// source asks for the source, from which the session is gone that ends with the packet.
+func (w *walk) source(out uint16, k *conntrack.Key) (nat.Source, nat.Reason) {
+	st, now := w.st, w.r.sessionTick()
+	if e := w.ended; e != nil && e.Flags&conntrack.Mapped != 0 {
+		return st.Mappings.PreviewWithout(st.NAT, now, out, w.target.Rules, k, e.Original, e.Reply)
+	}
+	return st.Mappings.Preview(st.NAT, now, out, w.target.Rules, k)
 }
 
 // exhausted refuses a session that there is no room for: only inside is told.

@@ -201,7 +201,8 @@ type seen struct {
 }
 
 func TestWhatExplainSaysIsWhatHappens(t *testing.T) {
-	for seed := range uint64(4) {
+	// 0, 1, 9, 59 and 60 have each found something: what goes with a session that ends with the packet.
+	for _, seed := range []uint64{0, 1, 2, 9, 59, 60} {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			d := dice{rand.New(rand.NewPCG(seed+100, 7))}
