@@ -14,6 +14,9 @@ import (
 // track looks for the session that the packet belongs to.
 func (w *walk) track() bool {
 	s := w.r.stateful
+	if w.st.Sessions == nil {
+		return w.guard()
+	}
 	if w.parsed.Class == conntrack.ClassInvalid {
 		w.say("session", "pass", 0, "it can belong to no session: %s", w.parsed.Reason.Description())
 		return w.stray(dropOf(w.parsed.Reason))
@@ -23,6 +26,25 @@ func (w *walk) track() bool {
 		return w.genuine() && w.revise()
 	}
 	return w.open()
+}
+
+// guard is all of it where there are access rules and nothing else: no sessions.
+func (w *walk) guard() bool {
+	dst := w.ip.Dst()
+	w.route(dst)
+	out, leads := w.somewhere()
+	if !leads {
+		return w.turnAway(dst)
+	}
+	k := w.rulesSee(firewall.Established)
+	switch w.parsed.Class {
+	case conntrack.ClassInvalid:
+		k.State = firewall.Invalid
+	case conntrack.ClassOpens:
+		k.State = firewall.New
+	}
+	k.Out = out
+	return w.access(&k) && w.dispatch()
 }
 
 // dropOf is the drop reason of a session's reason.
@@ -283,7 +305,7 @@ func (w *walk) exhausted(why dataplane.DropReason, stage string, line int, text 
 // room asks whether the session can be made, and shows it.
 func (w *walk) room(out uint16) bool {
 	s, c := w.r.stateful, &w.r.config.Sessions
-	outside := w.st.NAT != nil && w.st.NAT.Outside(uint16(w.in.id))
+	outside := w.st.NAT != nil && w.st.NAT.Outside(uint16(w.in.id)) && w.target.Rules < 0 // a hairpin comes from inside, by whatever port
 	info := conntrack.Info{
 		Original: w.parsed.Key, Reply: w.leaves.Reverse(), In: uint16(w.in.id), Out: out,
 		State: conntrack.Unreplied, NATRule: w.natRule, Rule: w.rule,
@@ -302,7 +324,7 @@ func (w *walk) room(out uint16) bool {
 	if other, _, taken := s.sessions.Peek(s.reader, w.r.sessionTick(), &info.Reply); taken && (w.ended == nil || other.Original != w.ended.Original) {
 		return w.exhausted(dataplane.DropSessionClash, "session", 0, dataplane.DropSessionClash.Description())
 	}
-	if c.Max > 0 && s.sessions.Len()-less >= c.Max {
+	if c.Max > 0 && s.sessions.Len()-less-w.displaced(outside) >= roomOf(c.Max, outside) {
 		return w.exhausted(dataplane.DropSessionTableFull, "session", line, dataplane.DropSessionTableFull.Description())
 	}
 	if w.ended != nil && w.ended.Original.Src != info.Original.Src {
@@ -314,6 +336,22 @@ func (w *walk) room(out uint16) bool {
 	row := w.wordSession(&info)
 	w.out.Session = &row
 	return true
+}
+
+// roomOf is how many sessions there may be when another is opened: the last eighth of the table is not for outside.
+func roomOf(most int, outside bool) int {
+	if outside {
+		return most - most/8
+	}
+	return most
+}
+
+// displaced is how many openings from outside make room for a TCP connection that outside opens.
+func (w *walk) displaced(outside bool) int {
+	if !outside || w.parsed.Key.Protocol != packet.ProtoTCP || w.parsed.Class != conntrack.ClassOpens {
+		return 0
+	}
+	return min(max(w.r.stateful.sessions.Counts().HalfOpen-w.r.config.Sessions.MaxHalfOpen+1, 0), 2)
 }
 
 func (w *walk) ruleLine(rule int) int {
