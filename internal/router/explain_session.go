@@ -14,6 +14,9 @@ import (
 // track looks for the session that the packet belongs to.
 func (w *walk) track() bool {
 	s := w.r.stateful
+	if w.st.Sessions == nil {
+		return w.guard()
+	}
 	if w.parsed.Class == conntrack.ClassInvalid {
 		w.say("session", "pass", 0, "it can belong to no session: %s", w.parsed.Reason.Description())
 		return w.stray(dropOf(w.parsed.Reason))
@@ -23,6 +26,25 @@ func (w *walk) track() bool {
 		return w.genuine() && w.revise()
 	}
 	return w.open()
+}
+
+// guard is all of it where there are access rules and nothing else: no sessions.
+func (w *walk) guard() bool {
+	dst := w.ip.Dst()
+	w.route(dst)
+	out, leads := w.somewhere()
+	if !leads {
+		return w.turnAway(dst)
+	}
+	k := w.rulesSee(firewall.Established)
+	switch w.parsed.Class {
+	case conntrack.ClassInvalid:
+		k.State = firewall.Invalid
+	case conntrack.ClassOpens:
+		k.State = firewall.New
+	}
+	k.Out = out
+	return w.access(&k) && w.dispatch()
 }
 
 // dropOf is the drop reason of a session's reason.
@@ -177,11 +199,13 @@ func (w *walk) open() bool {
 // inbound finds whom the packet means; 0: it went no further.
 func (w *walk) inbound() firewall.State {
 	k := &w.parsed.Key
-	w.target = w.st.Mappings.InboundPreview(w.st.NAT, w.r.sessionTick(), uint16(w.in.id), k)
-	t, state := &w.target, firewall.New
-	if (t.Kind == nat.ToMapping || t.Kind == nat.Filtered) && w.lastOver(k) {
-		*t = nat.Target{Kind: nat.Unclaimed, Rule: -1, Rules: -1}
+	now, in := w.r.sessionTick(), uint16(w.in.id)
+	if e := w.ended; e != nil && e.Flags&conntrack.Mapped != 0 {
+		w.target = w.st.Mappings.InboundPreviewWithout(w.st.NAT, now, in, k, e.Original, e.Reply)
+	} else {
+		w.target = w.st.Mappings.InboundPreview(w.st.NAT, now, in, k)
 	}
+	t, state := &w.target, firewall.New
 	switch t.Kind {
 	case nat.Filtered:
 		line := w.ruleLine(t.Rule)
@@ -224,17 +248,6 @@ func (w *walk) inbound() firewall.State {
 	return state
 }
 
-// lastOver reports that the mapping of an outside port goes with the session that ends with this packet.
-func (w *walk) lastOver(k *conntrack.Key) bool {
-	i := w.ended
-	if i == nil || i.Flags&conntrack.Mapped == 0 ||
-		(i.Reply.Dst != k.Dst || i.Reply.DstPort != k.DstPort) && (i.Original.Dst != k.Dst || i.Original.DstPort != k.DstPort) {
-		return false
-	}
-	sessions, goes := w.st.Mappings.SessionsAt(k.Protocol, k.Dst, k.DstPort)
-	return goes && sessions == 1
-}
-
 // outbound chooses the source.
 func (w *walk) outbound(out uint16) bool {
 	st := w.st
@@ -245,7 +258,7 @@ func (w *walk) outbound(out uint16) bool {
 	if w.target.Rules >= 0 {
 		k = before
 	}
-	source, why := st.Mappings.Preview(st.NAT, w.r.sessionTick(), out, w.target.Rules, &k)
+	source, why := w.source(out, &k)
 	line := w.ruleLine(source.Rule)
 	if why != nat.ReasonNone {
 		return w.exhausted(dataplane.NATDrop(why), "nat_outbound", line, why.Description())
@@ -272,6 +285,15 @@ func (w *walk) outbound(out uint16) bool {
 	return true
 }
 
+// source asks for the source, from which the session is gone that ends with the packet.
+func (w *walk) source(out uint16, k *conntrack.Key) (nat.Source, nat.Reason) {
+	st, now := w.st, w.r.sessionTick()
+	if e := w.ended; e != nil && e.Flags&conntrack.Mapped != 0 {
+		return st.Mappings.PreviewWithout(st.NAT, now, out, w.target.Rules, k, e.Original, e.Reply)
+	}
+	return st.Mappings.Preview(st.NAT, now, out, w.target.Rules, k)
+}
+
 // exhausted refuses a session that there is no room for: only inside is told.
 func (w *walk) exhausted(why dataplane.DropReason, stage string, line int, text string) bool {
 	if w.st.NAT != nil && w.st.NAT.Outside(uint16(w.in.id)) {
@@ -283,7 +305,7 @@ func (w *walk) exhausted(why dataplane.DropReason, stage string, line int, text 
 // room asks whether the session can be made, and shows it.
 func (w *walk) room(out uint16) bool {
 	s, c := w.r.stateful, &w.r.config.Sessions
-	outside := w.st.NAT != nil && w.st.NAT.Outside(uint16(w.in.id))
+	outside := w.st.NAT != nil && w.st.NAT.Outside(uint16(w.in.id)) && w.target.Rules < 0 // a hairpin comes from inside, by whatever port
 	info := conntrack.Info{
 		Original: w.parsed.Key, Reply: w.leaves.Reverse(), In: uint16(w.in.id), Out: out,
 		State: conntrack.Unreplied, NATRule: w.natRule, Rule: w.rule,
@@ -302,7 +324,7 @@ func (w *walk) room(out uint16) bool {
 	if other, _, taken := s.sessions.Peek(s.reader, w.r.sessionTick(), &info.Reply); taken && (w.ended == nil || other.Original != w.ended.Original) {
 		return w.exhausted(dataplane.DropSessionClash, "session", 0, dataplane.DropSessionClash.Description())
 	}
-	if c.Max > 0 && s.sessions.Len()-less >= c.Max {
+	if c.Max > 0 && s.sessions.Len()-less-w.displaced(outside) >= roomOf(c.Max, outside) {
 		return w.exhausted(dataplane.DropSessionTableFull, "session", line, dataplane.DropSessionTableFull.Description())
 	}
 	if w.ended != nil && w.ended.Original.Src != info.Original.Src {
@@ -314,6 +336,22 @@ func (w *walk) room(out uint16) bool {
 	row := w.wordSession(&info)
 	w.out.Session = &row
 	return true
+}
+
+// roomOf is how many sessions there may be when another is opened: the last eighth of the table is not for outside.
+func roomOf(most int, outside bool) int {
+	if outside {
+		return most - most/8
+	}
+	return most
+}
+
+// displaced is how many openings from outside make room for a TCP connection that outside opens.
+func (w *walk) displaced(outside bool) int {
+	if !outside || w.parsed.Key.Protocol != packet.ProtoTCP || w.parsed.Class != conntrack.ClassOpens {
+		return 0
+	}
+	return min(max(w.r.stateful.sessions.Counts().HalfOpen-w.r.config.Sessions.MaxHalfOpen+1, 0), 2)
 }
 
 func (w *walk) ruleLine(rule int) int {

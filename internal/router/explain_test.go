@@ -18,7 +18,10 @@ import (
 // What is left out: rates (explained as not exhausted) and TCP segments of sessions that exist (numbers are not explained).
 
 // dice chooses among words.
-type dice struct{ *rand.Rand }
+type dice struct {
+	*rand.Rand
+	access bool // access rules and nothing else: no sessions
+}
 
 func (d dice) of(words ...string) string { return words[d.IntN(len(words))] }
 
@@ -49,7 +52,7 @@ routes:
   - {to: 10.68.0.0/16, type: unreachable}
 `, d.sometimes(3, ", reverse_path: strict"), d.sometimes(4, ", mtu: 700"), d.sometimes(4, ", leak_guard: true"), d.sometimes(4, ", mtu: 600"))
 	d.natText(&b)
-	if d.IntN(3) == 0 {
+	if !d.access && d.IntN(3) == 0 {
 		fmt.Fprintf(&b, "sessions: {loose: %s, max_per_host: %s}\n", d.of("true", "false"), d.of("0", "5", "100"))
 	}
 	d.firewallText(&b)
@@ -57,7 +60,7 @@ routes:
 }
 
 func (d dice) natText(b *strings.Builder) {
-	if d.IntN(5) == 0 {
+	if d.access || d.IntN(5) == 0 {
 		return
 	}
 	b.WriteString("nat:\n")
@@ -74,7 +77,11 @@ func (d dice) natText(b *strings.Builder) {
 }
 
 func (d dice) firewallText(b *strings.Builder) {
-	switch d.IntN(4) {
+	shape := 2
+	if !d.access {
+		shape = d.IntN(4)
+	}
+	switch shape {
 	case 0:
 		return
 	case 1:
@@ -85,21 +92,23 @@ func (d dice) firewallText(b *strings.Builder) {
 		return d.of("accept", "accept", "drop", "reject", "reject_admin", "reject_reset", "reject_host", "reject_network")
 	}
 	zones := []string{"a", "b", "o", "router"}
-	b.WriteString("firewall:\n  zones: {a: {ports: [lan]}, b: {ports: [srv]}, o: {ports: [wan]}}\n  sets: {bad: {addresses: [198.51.100.7, 192.168.5.0/25]}}\n  rules:\n")
 	match := func() string {
 		return d.sometimes(3, ", source: "+d.of("192.168.1.0/24", "198.51.100.0/24", "192.168.5.5")) +
 			d.sometimes(3, ", destination: "+d.of("192.168.5.5", "203.0.113.1", "198.51.100.0/24")) +
 			d.of("", "", ", protocol: tcp", ", protocol: udp", ", protocol: tcp, port: 80", ", protocol: udp, port: [53, 54]",
 				", protocol: icmp, icmp_type: echo_request", ", source_set: bad", ", length: 100-65535", ", protocol: tcp, flags: fin")
 	}
+	if d.access {
+		b.WriteString("firewall:\n  sets: {bad: {addresses: [198.51.100.7, 192.168.5.0/25]}}\n")
+		d.accessText(b, match, action)
+		return
+	}
+	b.WriteString("firewall:\n  zones: {a: {ports: [lan]}, b: {ports: [srv]}, o: {ports: [wan]}}\n  sets: {bad: {addresses: [198.51.100.7, 192.168.5.0/25]}}\n  rules:\n")
 	for i := range 1 + d.IntN(6) {
 		fmt.Fprintf(b, "    - {name: r-%d, from: %s, to: %s%s%s, action: %s}\n", i, d.of(zones...), d.of(zones...), match(),
 			d.sometimes(3, ", state: "+d.of("new", "mapped", "forwarded", "invalid")), action())
 	}
-	b.WriteString("  access:\n")
-	for i := range 1 + d.IntN(3) {
-		fmt.Fprintf(b, "    - {name: a-%d, %s: %s%s, action: %s}\n", i, d.of("in", "out"), d.of("lan", "srv", "wan"), match(), action())
-	}
+	d.accessText(b, match, action)
 	b.WriteString("  policy:\n")
 	seen := map[string]bool{}
 	for range 2 + d.IntN(4) {
@@ -109,6 +118,13 @@ func (d dice) firewallText(b *strings.Builder) {
 		}
 		seen[from+to] = true
 		fmt.Fprintf(b, "    - {from: %s, to: %s, action: %s}\n", from, to, d.of("accept", "accept", "drop", "reject"))
+	}
+}
+
+func (d dice) accessText(b *strings.Builder, match, action func() string) {
+	b.WriteString("  access:\n")
+	for i := range 1 + d.IntN(3) {
+		fmt.Fprintf(b, "    - {name: a-%d, %s: %s%s, action: %s}\n", i, d.of("in", "out"), d.of("lan", "srv", "wan"), match(), action())
 	}
 }
 
@@ -200,11 +216,15 @@ type seen struct {
 	ip   packet.IPv4
 }
 
+// accessSeed is the first seed whose configurations have access rules alone.
+const accessSeed = 1000
+
 func TestWhatExplainSaysIsWhatHappens(t *testing.T) {
-	for seed := range uint64(4) {
+	// 0, 1, 9, 59 and 60 have each found something: what goes with a session that ends with the packet.
+	for _, seed := range []uint64{0, 1, 9, 59, 60, accessSeed} {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			d := dice{rand.New(rand.NewPCG(seed+100, 7))}
+			d := dice{rand.New(rand.NewPCG(seed+100, 7)), seed >= accessSeed}
 			l := runStateful(t, homeHosts(), homePorts)
 			got := make(chan seen, 1<<12)
 			watched := map[*simhost.Host]bool{}
@@ -250,7 +270,7 @@ func TestWhatExplainSaysIsWhatHappens(t *testing.T) {
 				}
 			}
 			t.Logf("%v, %d of sessions that existed", verdicts, existing)
-			if existing < 100 || len(verdicts) < 15 {
+			if (existing < 100 || len(verdicts) < 15) && !d.access || len(verdicts) < 10 {
 				t.Errorf("too little was tried: %v, %d of sessions that existed", verdicts, existing)
 			}
 		})

@@ -161,9 +161,13 @@ func (w *walk) member(t *dataplane.Tables, members []fib.Value) *dataplane.Adjac
 	if len(members) == 0 {
 		return &dataplane.Adjacency{}
 	}
-	if w.session != nil && w.dir == conntrack.Original && w.session.Flags&conntrack.SourceTranslated != 0 {
+	if s := w.session; s != nil {
+		keeps, given := s.Flags&conntrack.SourceTranslated != 0, s.Out
+		if w.dir == conntrack.Reply { // of a forward: back by where it was asked
+			keeps, given = s.Flags&conntrack.DestTranslated != 0, s.In
+		}
 		for _, m := range members {
-			if a := adjacencyOf(t, m); a.Port == dataplane.PortID(w.session.Out) {
+			if a := adjacencyOf(t, m); keeps && a.Port == dataplane.PortID(given) {
 				return a
 			}
 		}

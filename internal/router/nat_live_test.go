@@ -58,7 +58,7 @@ func TestAnUnsolicitedSYNIsAnsweredLate(t *testing.T) {
 	}
 }
 
-// RFC 5382 REQ-2, REQ-4b: the other side opens too, and nothing is ever said about the first SYN.
+// RFC 5382 REQ-2, REQ-4: the other side opens too, and nothing is ever said about the first SYN.
 func TestASimultaneousOpenGetsThrough(t *testing.T) {
 	l := runHome(t, home)
 	far, in := l.host("wan"), l.host("lan")

@@ -271,7 +271,7 @@ func TestTracerouteThroughMasquerade(t *testing.T) {
 		}
 	}
 	if len(l.sessionsOf()) == 0 {
-		t.Error("an error has ended the session (RFC 5382 REQ-8, RFC 5508 REQ-6)")
+		t.Error("an error has ended the session (RFC 5382 REQ-10, RFC 5508 REQ-6)")
 	}
 }
 
@@ -286,7 +286,7 @@ func icmpError(src, dst string, kind, code uint8, rest uint32, about packet.IPv4
 	return ip
 }
 
-// RFC 4787 REQ-13, RFC 5508 REQ-3: fragmentation needed reaches the host and is about its own packet.
+// RFC 4787 REQ-13, RFC 5508 section 7.1.1: fragmentation needed reaches the host and is about its own packet.
 func TestThePathMTUIsFoundThroughMasquerade(t *testing.T) {
 	w := homeHosts()
 	o := w.hosts["wan"]

@@ -119,7 +119,7 @@ func TestRFC5508REQ3_ErrorWithAWrongChecksumIsDropped(t *testing.T) {
 	b.refused(portA, lying, DropSessionICMPChecksum)
 }
 
-func TestErrorsNeitherRefreshNorEndASession(t *testing.T) { // RFC 5508 REQ-7, RFC 5382 REQ-8, RFC 4787 REQ-12
+func TestErrorsNeitherRefreshNorEndASession(t *testing.T) { // RFC 5508 REQ-6, RFC 5382 REQ-10, RFC 4787 REQ-12
 	b := newNATbed(t, natOptions{rules: masquerade()})
 	e := ends{inner, hostB, 5000, 53}
 	out := b.cross(portA, udpPacket(e, nil), portB)

@@ -23,7 +23,7 @@ type pieces struct {
 }
 
 // whole puts a fragment to the others of its datagram, since sessions are known by ports that only the
-// first fragment has (RFC 4787 REQ-14, RFC 5508 REQ-2). It reports true when the datagram is complete: it
+// first fragment has (RFC 4787 REQ-14). It reports true when the datagram is complete: it
 // then stands in the worker's buffer in the fragment's place.
 func (w *worker) whole(p *work) bool {
 	q := &w.d.pieces

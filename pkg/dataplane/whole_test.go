@@ -42,7 +42,7 @@ func join(t *testing.T, frames []sent) packet.IPv4 {
 	return nil
 }
 
-func TestREQ14_FragmentsInAnyOrderAreTranslated(t *testing.T) { // RFC 4787 REQ-14, RFC 5508 REQ-2a, RFC 5382
+func TestREQ14_FragmentsInAnyOrderAreTranslated(t *testing.T) { // RFC 4787 REQ-14
 	b := newNATbed(t, natOptions{rules: masquerade()})
 	r := rand.New(rand.NewPCG(1, 1))
 	e := ends{inner, hostB, 5000, 53}

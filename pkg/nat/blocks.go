@@ -60,8 +60,8 @@ func (t *blockTable) of(port uint16, subscriber packet.Addr) bool {
 	return t.owner[port/unit].Load() == uint32(subscriber)
 }
 
-// claim gives a subscriber a free block of the rule, and returns its first port. Without take it only looks for one.
-func (o *outside) claim(r *rule, subscriber packet.Addr, now conntrack.Tick, chance uint64, take bool) (first uint16, found bool) {
+// claim gives a subscriber a free block of the rule, and returns its first port. Without asking.take it only looks for one.
+func (o *outside) claim(r *rule, subscriber packet.Addr, now conntrack.Tick, chance uint64, ask asking) (first uint16, found bool) {
 	t := o.blocks()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -72,10 +72,10 @@ func (o *outside) claim(r *rule, subscriber packet.Addr, now conntrack.Tick, cha
 	begin := int(chance % uint64(count))
 	for i := range count {
 		u := int(r.lo)/unit + (begin+i)%count*units
-		if !o.vacant(t, u, units, subscriber, now) {
+		if !o.vacant(t, u, units, subscriber, now, ask) {
 			continue
 		}
-		if take {
+		if ask.take {
 			for j := u; j < u+units; j++ {
 				t.owner[j].Store(uint32(subscriber))
 				t.start[j] = uint16(u)
@@ -89,13 +89,18 @@ func (o *outside) claim(r *rule, subscriber packet.Addr, now conntrack.Tick, cha
 }
 
 // vacant reports whether units are free, rested, and hold no port that the router or another rule has taken.
-func (o *outside) vacant(t *blockTable, first, units int, subscriber packet.Addr, now conntrack.Tick) bool {
+func (o *outside) vacant(t *blockTable, first, units int, subscriber packet.Addr, now conntrack.Tick, ask asking) bool {
 	for u := first; u < first+units; u++ {
-		if t.owned(u) || now < t.until[u] && t.last[u] != subscriber {
+		switch owned := t.owned(u); {
+		case owned && ask.over.freesBlock(o, t.start[u]):
+			if packet.Addr(t.owner[u].Load()) != subscriber {
+				return false // it will have to rest
+			}
+		case owned, now < t.until[u] && t.last[u] != subscriber:
 			return false
 		}
 		for class := range numClasses {
-			if o.used(class, u) != 0 {
+			if o.used(class, u)&^ask.over.freed(o, class, u) != 0 {
 				return false
 			}
 		}

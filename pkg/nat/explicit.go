@@ -159,7 +159,7 @@ func (sh *shard) renewable(r *rule, e *Explicit, exact bool) (uint32, bool) {
 // claimFor takes the outside port that a request names, or another.
 func (m *Mappings) claimFor(p *Policy, now conntrack.Tick, sh *shard, r *rule, class int, fresh *mapping, e *Explicit, exact bool) Reason {
 	if e.OutsidePort != 0 && !r.blocks() {
-		paired, reason := m.pair(sh, r, now, e.Inside, class)
+		paired, reason := m.pair(sh, r, now, e.Inside, class, asking{})
 		if reason != ReasonNone {
 			return reason
 		}
@@ -170,7 +170,7 @@ func (m *Mappings) claimFor(p *Policy, now conntrack.Tick, sh *shard, r *rule, c
 			return ReasonTaken
 		}
 		free := !p.reserved(class, addr).has(e.OutsidePort) || p.forwardsTo(class, addr, e.OutsidePort, e.Inside, e.InsidePort)
-		if o := m.outside.make(addr); free && o.unowned(e.OutsidePort) && o.claimPort(class, e.OutsidePort, true) {
+		if o := m.outside.make(addr); free && o.unowned(e.OutsidePort) && o.claimPort(class, e.OutsidePort, asking{take: true}) {
 			fresh.outside, fresh.outsidePort = addr, e.OutsidePort
 			if addr == paired {
 				fresh.flags |= inHostCount
@@ -186,7 +186,7 @@ func (m *Mappings) claimFor(p *Policy, now conntrack.Tick, sh *shard, r *rule, c
 	if exact {
 		return ReasonTaken
 	}
-	return m.claim(p, now, sh, r, class, fresh, true)
+	return m.claim(p, now, sh, r, class, fresh, asking{take: true})
 }
 
 // claimInBlocks takes a port that is named, if it is in a block of the subscriber.
@@ -198,7 +198,7 @@ func (m *Mappings) claimInBlocks(p *Policy, sh *shard, r *rule, class int, fresh
 		addr = s.outside
 		fresh.flags |= inBlock
 	}
-	if addr == 0 || e.Outside != 0 && e.Outside != addr || p.reserved(class, addr).has(e.OutsidePort) || !m.outside.make(addr).claimPort(class, e.OutsidePort, true) {
+	if addr == 0 || e.Outside != 0 && e.Outside != addr || p.reserved(class, addr).has(e.OutsidePort) || !m.outside.make(addr).claimPort(class, e.OutsidePort, asking{take: true}) {
 		fresh.flags &^= inBlock
 		return false
 	}

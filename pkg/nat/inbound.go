@@ -39,15 +39,15 @@ type Target struct {
 // With Target.Mapped it has taken a reference, so that the mapping stays until the session is made: until Outbound was asked,
 // [Mappings.ReleaseTarget] gives it back; from then on [Mappings.Release].
 func (m *Mappings) Inbound(p *Policy, now conntrack.Tick, in uint16, k *conntrack.Key) Target {
-	return m.inbound(p, now, in, k, true)
+	return m.inbound(p, now, in, k, asking{take: true})
 }
 
 // InboundPreview is Inbound without taking anything, for explain.
 func (m *Mappings) InboundPreview(p *Policy, now conntrack.Tick, in uint16, k *conntrack.Key) Target {
-	return m.inbound(p, now, in, k, false)
+	return m.inbound(p, now, in, k, asking{})
 }
 
-func (m *Mappings) inbound(p *Policy, now conntrack.Tick, in uint16, k *conntrack.Key, take bool) Target {
+func (m *Mappings) inbound(p *Policy, now conntrack.Tick, in uint16, k *conntrack.Key, ask asking) Target {
 	at := p.addrs[k.Dst]
 	if at == nil {
 		return Target{Rule: -1, Rules: -1}
@@ -56,9 +56,9 @@ func (m *Mappings) inbound(p *Policy, now conntrack.Tick, in uint16, k *conntrac
 	class, ported := classOf(k.Protocol)
 	if ported && k.Protocol != protocolICMP {
 		if list := at.ports[class].at(k.DstPort); len(list) > 0 {
-			return m.toForward(p, now, in, k, class, list, take)
+			return m.toForward(p, now, in, k, class, list, ask)
 		}
-		if t, found := m.toMapping(p, now, in, k, class, take); found {
+		if t, found := m.toMapping(p, now, in, k, class, ask); found {
 			return t
 		}
 	}
@@ -108,7 +108,7 @@ func (p *Policy) fromInside(in, from uint16, k *conntrack.Key) bool {
 }
 
 // toForward applies the first forward of a port that the sender may use.
-func (m *Mappings) toForward(p *Policy, now conntrack.Tick, in uint16, k *conntrack.Key, class int, list []int, take bool) Target {
+func (m *Mappings) toForward(p *Policy, now conntrack.Tick, in uint16, k *conntrack.Key, class int, list []int, ask asking) Target {
 	for _, i := range list {
 		f := &p.forwards[i]
 		if !within(f.Source, k.Src) {
@@ -116,7 +116,7 @@ func (m *Mappings) toForward(p *Policy, now conntrack.Tick, in uint16, k *conntr
 		}
 		t := Target{Kind: ToForward, Rule: i, From: f.In, Rules: p.hairpin(in, f.In, k)}
 		t.Addr, t.Port = f.target(k.DstPort)
-		t.Mapped = m.holdForward(p, now, f, k, class, &t, take)
+		t.Mapped = m.holdForward(p, now, f, k, class, &t, ask)
 		return t
 	}
 	return Target{Kind: Filtered, Rule: list[0], Rules: -1}
@@ -126,12 +126,12 @@ func (m *Mappings) toForward(p *Policy, now conntrack.Tick, in uint16, k *conntr
 // outside port as long as a session is over it, even when the forward goes meanwhile, and so that what the inside host
 // sends from there leaves by it. It reports false where the outside port still belongs to sessions of
 // another host, from before the forward.
-func (m *Mappings) holdForward(p *Policy, now conntrack.Tick, f *forward, k *conntrack.Key, class int, t *Target, take bool) bool {
+func (m *Mappings) holdForward(p *Policy, now conntrack.Tick, f *forward, k *conntrack.Key, class int, t *Target, ask asking) bool {
 	sh, number := m.shard(t.Addr)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	o := m.outside.make(k.Dst)
-	if ref := o.mapping(class, k.DstPort); ref != 0 {
+	if ref := o.mapping(class, k.DstPort); ref != 0 && !ask.over.frees(o, class, k.DstPort) {
 		if ref%numShards != number {
 			return false
 		}
@@ -139,15 +139,15 @@ func (m *Mappings) holdForward(p *Policy, now conntrack.Tick, f *forward, k *con
 		if r.flags&(inUse|isGone) != inUse || r.outside != k.Dst || r.outsidePort != k.DstPort || r.inside != t.Addr || r.insidePort != t.Port {
 			return false
 		}
-		if take {
+		if ask.take {
 			r.targets++
 		}
 		return true
 	}
-	if m.live.Load() >= int64(m.config.Max) || !o.claimPort(class, k.DstPort, take) {
+	if m.live.Load() >= int64(m.config.Max) || !o.claimPort(class, k.DstPort, ask) {
 		return false
 	}
-	if !take {
+	if !ask.take {
 		return true
 	}
 	made := mapping{
@@ -157,7 +157,7 @@ func (m *Mappings) holdForward(p *Policy, now conntrack.Tick, f *forward, k *con
 	index := p.reach(f.In, k.Protocol, t.Addr, func(i int) bool { return p.rules[i].Type == Masquerade || p.rules[i].Type == SNAT })
 	if index >= 0 && len(p.rules[index].Outside) > 0 {
 		r := &p.rules[index]
-		paired, _ := m.pair(sh, r, now, t.Addr, class)
+		paired, _ := m.pair(sh, r, now, t.Addr, class, ask)
 		addr, port, is := p.forwardedAs(r, k.Protocol, t.Addr, t.Port, paired)
 		made.rule = r.id
 		if _, has := sh.inside[made.key()]; is && !has && addr == k.Dst && port == k.DstPort {
@@ -174,14 +174,17 @@ func (m *Mappings) holdForward(p *Policy, now conntrack.Tick, f *forward, k *con
 }
 
 // toMapping applies the mapping that has an outside port.
-func (m *Mappings) toMapping(p *Policy, now conntrack.Tick, in uint16, k *conntrack.Key, class int, take bool) (Target, bool) {
+func (m *Mappings) toMapping(p *Policy, now conntrack.Tick, in uint16, k *conntrack.Key, class int, ask asking) (Target, bool) {
+	if ask.over.frees(m.outside.get(k.Dst), class, k.DstPort) {
+		return Target{}, false
+	}
 	sender := k.Src
 	var asked uint64
 	if !p.Outside(in) || p.many {
 		// The mapping is asked twice: whose is it, and then, with the address that its filtering will see.
 		if rule, known := m.outsideRule(p, k, class); known && p.fromInside(in, rule.Out, k) {
 			asked = rule.id
-			sender = m.translated(p, now, in, rule.Out, k)
+			sender = m.translated(p, now, in, rule.Out, k, ask)
 		}
 	}
 	hairpin := asked != 0
@@ -205,13 +208,13 @@ func (m *Mappings) toMapping(p *Policy, now conntrack.Tick, in uint16, k *conntr
 			return t, true
 		}
 		t.Kind, t.Rule, t.Helper = ToForward, -1, e.by == ByHelper
-	case r.Filtering == EndpointIndependent, r.Filtering == AddressDependent && sh.allows(slot, sender):
+	case r.Filtering == EndpointIndependent, r.Filtering == AddressDependent && ask.over.allows(sh, slot, sender):
 		t.Kind = ToMapping
 	default:
 		return t, true
 	}
 	t.Mapped = true
-	if take {
+	if ask.take {
 		e.targets++
 	}
 	if hairpin {
@@ -239,7 +242,7 @@ func (m *Mappings) outsideRule(p *Policy, k *conntrack.Key, class int) (*rule, b
 }
 
 // translated is the address that the source of a hairpin will have.
-func (m *Mappings) translated(p *Policy, now conntrack.Tick, in, from uint16, k *conntrack.Key) packet.Addr {
+func (m *Mappings) translated(p *Policy, now conntrack.Tick, in, from uint16, k *conntrack.Key, ask asking) packet.Addr {
 	index := p.hairpin(in, from, k)
 	if index < 0 || p.ownOutside(k.Src) {
 		return k.Src
@@ -251,7 +254,7 @@ func (m *Mappings) translated(p *Policy, now conntrack.Tick, in, from uint16, k 
 	case len(r.Outside) == 0:
 		return k.Src
 	}
-	source, reason := m.Preview(p, now, from, index, k)
+	source, reason := m.outbound(p, now, from, index, k, asking{over: ask.over})
 	if reason != ReasonNone {
 		return k.Src
 	}

@@ -316,11 +316,14 @@ func (sh *shard) disallow(slot uint32, remote packet.Addr) bool {
 	return true
 }
 
-// allows reports whether a session to a remote address lives.
-func (sh *shard) allows(slot uint32, remote packet.Addr) bool {
+// sessionsTo is how many sessions to a remote address live.
+func (sh *shard) sessionsTo(slot uint32, remote packet.Addr) uint32 {
 	r := &sh.slots[slot]
-	if r.count > 0 && r.allowed == remote {
-		return true
+	switch {
+	case r.count > 0 && r.allowed == remote:
+		return r.count
+	case r.others > 0:
+		return sh.allowed[permission{slot, remote}]
 	}
-	return r.others > 0 && sh.allowed[permission{slot, remote}] > 0
+	return 0
 }

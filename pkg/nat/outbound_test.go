@@ -250,7 +250,7 @@ func TestScanPassesFullPages(t *testing.T) {
 		}
 	}
 	for chance := range uint64(300) {
-		got, found := o.find(search{lo: 1024, hi: 65535, chance: mix(chance)}, 4, false)
+		got, found := o.find(search{lo: 1024, hi: 65535, chance: mix(chance)}, 4, asking{})
 		if !found || got != 33333 {
 			t.Fatalf("found %d (%v), expected 33333, the last free port", got, found)
 		}
@@ -262,7 +262,7 @@ func TestEveryPortOfARangeIsFound(t *testing.T) {
 		o, seen := &outside{}, 0
 		for {
 			c.chance = mix(uint64(seen))
-			port, found := o.find(c, uint16(seen), true)
+			port, found := o.find(c, uint16(seen), asking{take: true})
 			if !found {
 				break
 			}

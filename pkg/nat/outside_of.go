@@ -20,6 +20,6 @@ func (m *Mappings) OutsideOf(p *Policy, now conntrack.Tick, inside packet.Addr) 
 	sh, _ := m.shard(inside)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	a, reason := m.pair(sh, r, now, inside, class)
+	a, reason := m.pair(sh, r, now, inside, class, asking{})
 	return a, reason == ReasonNone
 }

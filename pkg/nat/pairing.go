@@ -12,7 +12,7 @@ const tries = 32
 
 // pair is the outside address of an inside host: the one that it has, as long as it has any mapping (RFC 4787 REQ-2), or one
 // that has room. The shard is locked. It takes nothing: the first mapping does.
-func (m *Mappings) pair(sh *shard, r *rule, now conntrack.Tick, inside packet.Addr, class int) (packet.Addr, Reason) {
+func (m *Mappings) pair(sh *shard, r *rule, now conntrack.Tick, inside packet.Addr, class int, ask asking) (packet.Addr, Reason) {
 	switch {
 	case r.Type == Deterministic:
 		a, has := r.assignment(inside)
@@ -28,7 +28,7 @@ func (m *Mappings) pair(sh *shard, r *rule, now conntrack.Tick, inside packet.Ad
 	case len(r.Outside) == 1:
 		return r.Outside[0], ReasonNone
 	}
-	if h, has := sh.hosts[hostKey{r.id, inside}]; has && r.has(h.outside) {
+	if h, has := sh.hosts[hostKey{r.id, inside}]; has && r.has(h.outside) && !ask.over.unpairs(hostKey{r.id, inside}, h.mappings) {
 		return h.outside, ReasonNone
 	}
 	// A port's first address is its main one; a pool is used evenly.
@@ -77,49 +77,50 @@ type held struct {
 const retryDry = conntrack.TicksPerSecond
 
 // claimOfBlocks takes a port of the subscriber's blocks, or of another block as long as it may have one more.
-func (m *Mappings) claimOfBlocks(p *Policy, now conntrack.Tick, sh *shard, r *rule, class int, made *mapping, take bool) Reason {
+func (m *Mappings) claimOfBlocks(p *Policy, now conntrack.Tick, sh *shard, r *rule, class int, made *mapping, ask asking) Reason {
 	key := made.key()
 	who := hostKey{r.id, key.addr}
 	s := sh.owners[who]
 	made.flags |= inBlock
-	if s == nil || !r.has(s.outside) {
-		return m.firstBlock(p, now, sh, r, class, made, take)
+	if s == nil || !r.has(s.outside) || ask.over.freesAll(m, s) {
+		return m.firstBlock(p, now, sh, r, class, made, ask)
 	}
 	made.outside = s.outside
 	o := m.outside.make(s.outside)
 	chance := m.chance(sh, key, s.outside)
 	find := search{class: class, blocks: true, reserved: p.reserved(class, s.outside), chance: chance}
-	if o.blocks().of(key.port, key.addr) && !find.reserved.has(key.port) && o.claimPort(class, key.port, take) {
+	if o.blocks().of(key.port, key.addr) && !ask.over.freesBlockOf(o, key.port) && !find.reserved.has(key.port) && o.claimPort(class, key.port, ask) {
 		made.outsidePort = key.port
 		return ReasonNone
 	}
-	begin := int(chance % uint64(len(s.blocks)))
-	for i := range s.blocks {
-		b := s.blocks[(begin+i)%len(s.blocks)]
+	blocks := ask.over.left(m, s.blocks)
+	begin := int(chance % uint64(len(blocks)))
+	for i := range blocks {
+		b := blocks[(begin+i)%len(blocks)]
 		if b.outside != s.outside {
 			continue
 		}
 		find.lo, find.hi = b.first, b.last
-		if port, found := o.find(find, key.port, take); found {
+		if port, found := o.find(find, key.port, ask); found {
 			made.outsidePort = port
 			return ReasonNone
 		}
 	}
-	if len(s.blocks) >= r.MaxBlocks {
+	if len(blocks) >= r.MaxBlocks {
 		return ReasonNoBlocks
 	}
-	first, found := o.claim(r, key.addr, now, chance, take)
+	first, found := o.claim(r, key.addr, now, chance, ask)
 	if !found {
 		return ReasonNoBlocks
 	}
-	if take {
+	if ask.take {
 		m.give(who, s, r, now, s.outside, first)
 	}
-	return m.fromBlock(now, sh, r, o, find, first, made, take)
+	return m.fromBlock(now, sh, r, o, find, first, made, ask)
 }
 
 // firstBlock chooses the address of a subscriber, and gives it its first block.
-func (m *Mappings) firstBlock(p *Policy, now conntrack.Tick, sh *shard, r *rule, class int, made *mapping, take bool) Reason {
+func (m *Mappings) firstBlock(p *Policy, now conntrack.Tick, sh *shard, r *rule, class int, made *mapping, ask asking) Reason {
 	key := made.key()
 	if until, dry := sh.dry[r.id]; dry && now < until {
 		return ReasonNoBlocks
@@ -129,12 +130,12 @@ func (m *Mappings) firstBlock(p *Policy, now conntrack.Tick, sh *shard, r *rule,
 		a := r.Outside[(begin+i)%len(r.Outside)]
 		o := m.outside.make(a)
 		chance := m.chance(sh, key, a)
-		first, found := o.claim(r, key.addr, now, chance, take)
+		first, found := o.claim(r, key.addr, now, chance, ask)
 		if !found {
 			continue
 		}
 		made.outside = a
-		if take {
+		if ask.take {
 			who := hostKey{r.id, key.addr}
 			s := sh.owners[who]
 			if s == nil {
@@ -144,9 +145,9 @@ func (m *Mappings) firstBlock(p *Policy, now conntrack.Tick, sh *shard, r *rule,
 			s.outside = a
 			m.give(who, s, r, now, a, first)
 		}
-		return m.fromBlock(now, sh, r, o, search{class: class, blocks: true, reserved: p.reserved(class, a), chance: chance}, first, made, take)
+		return m.fromBlock(now, sh, r, o, search{class: class, blocks: true, reserved: p.reserved(class, a), chance: chance}, first, made, ask)
 	}
-	if take {
+	if ask.take {
 		sh.dry[r.id] = now + retryDry
 	}
 	return ReasonNoBlocks
@@ -162,10 +163,10 @@ func (m *Mappings) give(who hostKey, s *subscriber, r *rule, now conntrack.Tick,
 }
 
 // fromBlock takes a port of a block that was just given. If forwards have all its ports, it is given back.
-func (m *Mappings) fromBlock(now conntrack.Tick, sh *shard, r *rule, o *outside, s search, first uint16, made *mapping, take bool) Reason {
+func (m *Mappings) fromBlock(now conntrack.Tick, sh *shard, r *rule, o *outside, s search, first uint16, made *mapping, ask asking) Reason {
 	s.lo, s.hi = first, first+uint16(r.BlockSize-1)
-	reason := made.takePort(o, s, s.lo <= made.insidePort && made.insidePort <= s.hi, take)
-	if reason != ReasonNone && take {
+	reason := made.takePort(o, s, s.lo <= made.insidePort && made.insidePort <= s.hi, ask)
+	if reason != ReasonNone && ask.take {
 		m.freed(sh, made, o.blocks().abandon(first, now))
 	}
 	return reason

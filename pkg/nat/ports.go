@@ -147,27 +147,27 @@ const (
 )
 
 // find looks for a free port of the parity of like, or for any where that parity has none left: a scan of the bitmap, word by
-// word, from a random one on; pages without any are passed at once. With take the port is taken.
-func (o *outside) find(s search, like uint16, take bool) (port uint16, found bool) {
+// word, from a random one on; pages without any are passed at once. With asking.take the port is taken.
+func (o *outside) find(s search, like uint16, ask asking) (port uint16, found bool) {
 	if s.class == classICMP {
-		return o.scan(s, anyPorts, take) // identifiers have no parity
+		return o.scan(s, anyPorts, ask) // identifiers have no parity
 	}
 	parity := evenPorts
 	if like%2 == 1 {
 		parity = ^evenPorts
 	}
-	if s.lo < 1024 || o.ports[s.class][like%2].Load() < ofParity {
-		port, found = o.scan(s, parity, take)
+	if s.lo < 1024 || o.ports[s.class][like%2].Load() < ofParity || ask.over != nil {
+		port, found = o.scan(s, parity, ask)
 	}
 	if !found {
-		port, found = o.scan(s, ^parity, take)
+		port, found = o.scan(s, ^parity, ask)
 	}
 	return port, found
 }
 
 const classICMP = 2
 
-func (o *outside) scan(s search, parity uint64, take bool) (uint16, bool) {
+func (o *outside) scan(s search, parity uint64, ask asking) (uint16, bool) {
 	const perPage = pagePorts / 64
 	first, last := int(s.lo/64), int(s.hi/64)
 	n := last - first + 1
@@ -183,7 +183,7 @@ func (o *outside) scan(s search, parity uint64, take bool) (uint16, bool) {
 			word -= n
 		}
 		if word%perPage == 0 && word+perPage-1 <= last && i+perPage <= n {
-			if p := o.pages[s.class][word/perPage].Load(); p != nil && p.full(parity) {
+			if p := o.pages[s.class][word/perPage].Load(); p != nil && p.full(parity) && ask.over == nil {
 				i += perPage - 1
 				continue
 			}
@@ -191,7 +191,7 @@ func (o *outside) scan(s search, parity uint64, take bool) (uint16, bool) {
 		if blocks != nil && blocks.owned(word) {
 			continue
 		}
-		free := parity &^ o.used(s.class, word)
+		free := parity &^ (o.used(s.class, word) &^ ask.over.freed(o, s.class, word))
 		if word == first {
 			free &= anyPorts << (s.lo % 64)
 		}
@@ -204,7 +204,7 @@ func (o *outside) scan(s search, parity uint64, take bool) (uint16, bool) {
 		for free != 0 {
 			bit := (bits.TrailingZeros64(bits.RotateLeft64(free, -turn)) + turn) % 64
 			port := uint16(word*64 + bit)
-			if !take || o.take(s.class, port) {
+			if !ask.take || o.take(s.class, port) {
 				return port, true
 			}
 			free &^= 1 << bit // another worker was faster

@@ -203,7 +203,7 @@ func TestNATRefusesBeyondAMillionSessionsAndKeepsTheLiveOnes(t *testing.T) {
 	if err := live.say(20 * time.Second); err != nil {
 		t.Errorf("the session from before the flood has ended: %v", err)
 	}
-	// A new one is refused, and the host that asks is told (RFC 7857 section 8, RFC 5508 REQ-8).
+	// A new one is refused, and the host that asks is told (RFC 5508 REQ-8).
 	if got := p2.knock("tcp4", server1+":7", time.Second); got == open {
 		t.Error("a session beyond the limit was made")
 	}
@@ -311,8 +311,8 @@ func TestNATLivesThroughStormsOfResetsAndFINs(t *testing.T) {
 	e.out.serveTCP(server1 + ":7")
 	p2 := e.hosts["p2"]
 	live := p2.converse("192.168.1.2:40000", server1+":7")
-	// Blind segments to the outside port, and ICMP errors that quote the connection: nothing of it may
-	// end the session (RFC 5382 REQ-10, RFC 7857 section 2.2, RFC 5508 section 7).
+	// Blind segments to the outside port, with every flag that ends or opens a connection: none of them may end the session
+	// (RFC 7857 section 2.2).
 	s := e.out.sender()
 	send := func() error {
 		for i := range 500 {
