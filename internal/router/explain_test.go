@@ -15,7 +15,8 @@ import (
 
 // Explain against what happens: random configurations, random packets. What Explain says of a packet has to become of it when
 // it is then sent: where it leaves and as what, or under which reason it is counted as dropped, and the session that it makes.
-// What is left out: rates (explained as not exhausted) and TCP segments of sessions that exist (numbers are not explained).
+// What is left out: rates (explained as not exhausted), TCP segments of sessions that exist (numbers are not explained), and rules
+// between zones about lengths (a session stays what its first packet after a change has made of it, whatever lengths follow).
 
 // dice chooses among words.
 type dice struct {
@@ -105,7 +106,7 @@ func (d dice) firewallText(b *strings.Builder) {
 	}
 	b.WriteString("firewall:\n  zones: {a: {ports: [lan]}, b: {ports: [srv]}, o: {ports: [wan]}}\n  sets: {bad: {addresses: [198.51.100.7, 192.168.5.0/25]}}\n  rules:\n")
 	for i := range 1 + d.IntN(6) {
-		fmt.Fprintf(b, "    - {name: r-%d, from: %s, to: %s%s%s, action: %s}\n", i, d.of(zones...), d.of(zones...), match(),
+		fmt.Fprintf(b, "    - {name: r-%d, from: %s, to: %s%s%s, action: %s}\n", i, d.of(zones...), d.of(zones...), strings.Replace(match(), ", length: 100-65535", "", 1),
 			d.sometimes(3, ", state: "+d.of("new", "mapped", "forwarded", "invalid")), action())
 	}
 	d.accessText(b, match, action)
