@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"vrouterd/internal/packet"
-	"vrouterd/pkg/conntrack"
 	"vrouterd/pkg/firewall"
 )
 
@@ -31,28 +30,7 @@ func BenchmarkNewSessionUnderRules(b *testing.B) {
 		b.Run(fmt.Sprintf("rules=%d", rules), func(b *testing.B) {
 			n := bare(b, natOptions{rules: masquerade(), firewall: home(manyRules(rules)...)})
 			n.reroute("20.0.0.0/8", adjToB)
-			ip := udpPacket(ends{inner, addr("20.0.0.0"), 5000, 53}, numbered(22))
-			reader := n.d.domain.Register()
-			b.ReportAllocs()
-			n.w.begin()
-			for i := 1; b.Loop(); i++ {
-				if i%(1<<18) == 0 { // the same table for ever, and not a full one
-					b.StopTimer()
-					n.w.end()
-					n.sessions.Flush(reader, conntrack.TickOf(n.clock), conntrack.Filter{})
-					n.w.begin()
-					b.StartTimer()
-				}
-				ip.SetDst(addr("20.0.0.0") + packet.Addr(i%(1<<24)))
-				ip.SetSrc(inner + packet.Addr(i%64))
-				packet.UDP(ip.Payload()).SetSrcPort(uint16(2000 + i/64%50))
-				ip.UpdateHeaderChecksum()
-				n.handle(ip, portA)
-			}
-			n.w.end()
-			if n.sessions.Len() == 0 {
-				b.Fatalf("no sessions; drops: %v", n.drops())
-			}
+			openSessions(b, n)
 		})
 	}
 }

@@ -67,6 +67,11 @@ func BenchmarkPacket(b *testing.B) {
 func BenchmarkNewSession(b *testing.B) {
 	n := bare(b, natOptions{rules: masquerade(), firewall: home()})
 	n.reroute("20.0.0.0/8", adjToB)
+	openSessions(b, n)
+}
+
+// openSessions makes each packet the first of a session.
+func openSessions(b *testing.B, n *natbed) {
 	ip := udpPacket(ends{inner, addr("20.0.0.0"), 5000, 53}, numbered(22))
 	reader := n.d.domain.Register()
 	b.ReportAllocs()
