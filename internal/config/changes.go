@@ -102,7 +102,7 @@ func portFields(p *Port) []keyText {
 		{"netns", p.Netns},
 		{"device", p.Device},
 		{"address", joined(p.Address)},
-		{"dhcp", strconv.FormatBool(p.DHCP)},
+		{"dhcp", strconv.FormatBool(p.DHCP != nil)},
 		{"mac", mac},
 		{"mtu", strconv.Itoa(p.MTU)},
 		{"offload", word(p.Offload, "auto", "off")},

@@ -25,6 +25,9 @@ type Config struct {
 	Sessions    Sessions
 	PortMapping *PortMapping // nil: hosts cannot ask for mappings
 	Firewall    *Firewall    // nil: the section is absent, and everything is forwarded (see docs/nat.md for `nat` alone)
+
+	DHCP *DHCP // nil: the section is absent, and nobody is served
+	DNS  *DNS  // nil: the section is absent, and nothing is answered
 }
 
 // Kind of a port's device.
@@ -51,7 +54,7 @@ type Port struct {
 	Netns       string         // namespace of the kernel end: name, absolute path, or "" for the daemon's own
 	Device      string         // name of the kernel end; default: Name
 	Address     []netip.Prefix // the router's own: address with prefix length, not masked
-	DHCP        bool           // `address: dhcp`; refused until the client exists
+	DHCP        *DHCPClient    // `address: dhcp`; nil: the addresses are those above
 	Peer        netip.Addr     // unused for now: reserved
 	MAC         packet.MAC     // the router's; zero for tun
 	MTU         int            // 68 to 9216, default 1500

@@ -1,0 +1,4 @@
+package server
+
+// Reason says why a message was not served.
+type Reason uint8
