@@ -18,7 +18,7 @@ func layers() []layer {
 	return []layer{
 		{"commands", []string{"cmd"}, false},
 		{"daemon", []string{"internal/daemon"}, false},
-		{"shell", []string{"internal/config", "internal/control", "internal/port", "internal/router", "internal/hoststack", "internal/igd"}, true},
+		{"shell", []string{"internal/config", "internal/control", "internal/port", "internal/router", "internal/hoststack", "internal/igd", "internal/leases"}, true},
 		{"protocols and dataplane", []string{"pkg/rip", "pkg/arp", "pkg/dhcp", "pkg/dns", "pkg/pcp", "internal/rib", "pkg/dataplane"}, false},
 		{"policies", []string{"pkg/nat", "pkg/firewall"}, false},
 		{"sessions", []string{"pkg/conntrack", "internal/reassembly"}, false},
