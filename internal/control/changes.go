@@ -155,7 +155,7 @@ func showConfig(c *call) error {
 }
 
 func checkConfig(c *call) error {
-	source, err := c.text()
+	source, err := c.text("the configuration")
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func checkConfig(c *call) error {
 }
 
 func diffConfig(c *call) error {
-	source, err := c.text()
+	source, err := c.text("the configuration")
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func applyConfig(c *call) error {
 	if err != nil {
 		return err
 	}
-	source, err := c.text()
+	source, err := c.text("the configuration")
 	if err != nil {
 		return err
 	}

@@ -106,14 +106,14 @@ func jsonMessage(err error) string {
 	return strings.TrimPrefix(err.Error(), "json: ")
 }
 
-// text reads a configuration.
-func (c *call) text() (string, error) {
+// text reads a body of text; what says in refusals what it is.
+func (c *call) text(what string) (string, error) {
 	data, err := c.body(maxConfigBytes)
 	if err != nil {
 		return "", err
 	}
 	if !utf8.Valid(data) {
-		return "", usage("the configuration is not UTF-8 text")
+		return "", usage("%s is not UTF-8 text", what)
 	}
 	return string(data), nil
 }

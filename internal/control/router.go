@@ -43,7 +43,7 @@ type call struct {
 }
 
 func (s *Server) endpoints() []endpoint {
-	return slices.Concat(s.readEndpoints(), s.ripEndpoints(), s.natEndpoints(), s.firewallEndpoints(), changeEndpoints(), configEndpoints(), streamEndpoints())
+	return slices.Concat(s.readEndpoints(), s.ripEndpoints(), s.natEndpoints(), s.firewallEndpoints(), s.dhcpEndpoints(), s.dnsEndpoints(), changeEndpoints(), configEndpoints(), streamEndpoints())
 }
 
 // routes is the server's HTTP handler. It is no http.ServeMux, because every

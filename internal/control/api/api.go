@@ -287,6 +287,14 @@ type Backend interface {
 	// request's fields are set. Not_found: there is no such port of arrival.
 	Explain(r ExplainRequest) (Explanation, error)
 
+	// The tables of DHCP and of DNS are empty where the configuration has none. Pages are as those
+	// of sessions: what lives from the first page to the last is in exactly one of them.
+	DHCP() []DHCP
+	Leases(q LeaseQuery) (LeasePage, error)
+	DNS() []DNS // at most one
+	DNSCache(q DNSQuery) (DNSCachePage, error)
+	DNSNames(q DNSQuery) (DNSNamePage, error)
+
 	SetPort(peer Peer, name string, up bool) error
 	AddRoute(peer Peer, r RouteSpec) error
 	DeleteRoute(peer Peer, r RouteSpec) error
@@ -306,6 +314,20 @@ type Backend interface {
 	// Name of a forward to be deleted are not compared where they are left out.
 	AddForward(peer Peer, f ForwardSpec) error
 	DeleteForward(peer Peer, f ForwardSpec) error
+
+	// DeleteLease forgets the lease of an address, whatever its state. Conflict: no DHCP server is
+	// configured; not_found: the address has no lease.
+	DeleteLease(peer Peer, address string) error
+	// FlushLeases forgets the leases that match; how many. Conflict as above; not_found: there is no such subnet.
+	FlushLeases(peer Peer, which LeaseFlush) (int, error)
+	// ImportLeases takes the leases of a file that dnsmasq wrote. Usage: a line of it is none; conflict as above.
+	ImportLeases(peer Peer, text string) (LeaseImport, error)
+	// DHCPRelease gives a port's address back to its server; DHCPRenew asks for it anew at once. Not_found: there is
+	// no such port; conflict: it is not one that gets its address by DHCP, or has none to give back.
+	DHCPRelease(peer Peer, port string) error
+	DHCPRenew(peer Peer, port string) error
+	// FlushDNS forgets the answers of a name ("": all); how many. Conflict: DNS is not configured.
+	FlushDNS(peer Peer, name string) (int, error)
 
 	ConfigText() string // the running configuration as YAML
 	ConfigCheck(source string) error

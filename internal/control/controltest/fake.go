@@ -40,10 +40,16 @@ type Fake struct {
 	sets     []api.FirewallSet
 	members  []api.SetMember
 
+	dhcp     []api.DHCP
+	leases   []api.Lease
+	dns      []api.DNS
+	dnsCache []api.DNSCacheEntry
+	dnsNames []api.DNSName
+
 	Packets  []byte // what a capture streams: pcapng
 	EventsIn int    // events that a slow reader may have waiting; 0: 64
 	Empty    bool   // every table is nil
-	Many     int    // sessions besides the few, of as many hosts
+	Many     int    // sessions, and leases, besides the few, of as many hosts
 	NoReply  bool   // pings time out
 }
 
@@ -96,6 +102,8 @@ func New(name string) *Fake {
 	f.ripRoutes, f.ripNeighbors, f.ripPorts = ripRoutes(), ripNeighbors(), ripPorts()
 	f.natRules, f.sessions, f.mappings = natRules(), sessions(), natMappings()
 	f.rules, f.sets, f.members = firewallRules(), firewallSets(), setMembers()
+	f.dhcp, f.leases = dhcpRows(), leaseRows()
+	f.dns, f.dnsCache, f.dnsNames = dnsRows(), dnsCacheRows(), dnsNameRows()
 	f.revisions = []api.Revision{
 		{Number: 1, Time: started, Author: "startup", Summary: "the configuration file"},
 		{Number: 2, Time: started.Add(time.Hour), Author: "ann", Summary: "1 route added"},
