@@ -113,7 +113,7 @@ func (r *Router) apply(c *config.Config, waiting bool) (err error) {
 	}
 	for i := range c.Ports { // first: an address may move to another port
 		if p, want := r.ports[c.Ports[i].Name], &c.Ports[i]; p != nil {
-			keep := want.Address
+			keep := r.addressesOf(want)
 			if p.cfg.Kind != want.Kind {
 				keep = nil // what belongs to an address differs
 			}

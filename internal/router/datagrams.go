@@ -14,7 +14,8 @@ type datagram struct {
 	src, dst         packet.Addr
 	srcPort, dstPort uint16
 	ttl, tos         uint8
-	payload          []byte
+	mac              packet.MAC // of a host that does not answer ARP yet; zero: ARP finds it
+	payload          []byte     // only read
 }
 
 // datagram finds UDP to a port in a whole packet of the router's. mine: it is to that port, if only a bad one, which has
@@ -40,11 +41,18 @@ func (r *Router) datagram(ip packet.IPv4, port uint16) (u packet.UDP, mine bool)
 }
 
 // sendDatagram puts a datagram on the wire. What goes to a group or to everyone leaves by the port
-// that is named; what goes to one host takes the way there, ARP and all.
+// that is named; what goes to one host takes the way there, ARP and all, unless its link-layer address is named. p is nil where only the way counts.
 func (r *Router) sendDatagram(p *portState, d *datagram) {
-	n := packet.EthernetLen + packet.IPv4MinLen + packet.UDPLen + len(d.payload)
-	frame := make([]byte, n)
-	ip := packet.IPv4(frame[packet.EthernetLen:])
+	r.scratch = appendDatagram(r.scratch[:0], d) // what is sent is copied on its way
+	r.sendFramed(p, r.scratch, d.mac)
+}
+
+// appendDatagram writes a datagram as a frame whose link-layer header is yet to be filled in.
+func appendDatagram(b []byte, d *datagram) []byte {
+	start := len(b)
+	b = append(b, make([]byte, packet.EthernetLen+packet.IPv4MinLen+packet.UDPLen)...)
+	b = append(b, d.payload...)
+	ip := packet.IPv4(b[start+packet.EthernetLen:])
 	ip[0] = 4<<4 | packet.IPv4MinLen/4
 	ip.SetTOS(d.tos)
 	ip.SetTotalLen(len(ip))
@@ -56,21 +64,32 @@ func (r *Router) sendDatagram(p *portState, d *datagram) {
 	u.SetSrcPort(d.srcPort)
 	u.SetDstPort(d.dstPort)
 	u.SetLength(len(u))
-	copy(u.Payload(), d.payload)
 	sum := ^packet.Fold(packet.Sum(u, packet.PseudoHeaderSum(d.src, d.dst, packet.ProtoUDP, len(u))))
 	if sum == 0 {
 		sum = 0xffff
 	}
 	u.SetChecksum(sum)
 	ip.UpdateHeaderChecksum()
+	return b
+}
 
-	to, group := groupMAC(d.dst)
-	if !group && p.isBroadcast(d.dst) {
-		to, group = packet.BroadcastMAC, true
+// sendFramed sends what appendDatagram has written.
+func (r *Router) sendFramed(p *portState, frame []byte, mac packet.MAC) {
+	ip := packet.IPv4(frame[packet.EthernetLen:])
+	dst := ip.Dst()
+	to, direct := groupMAC(dst)
+	switch {
+	case direct || p == nil:
+	case !mac.IsZero():
+		to, direct = mac, true
+	case p.isBroadcast(dst):
+		to, direct = packet.BroadcastMAC, true
 	}
 	switch {
-	case !group:
+	case !direct:
 		r.send.Output(ip)
+	case p == nil:
+		r.dp.CountDrop(dataplane.DropTxPortDown)
 	case p.cfg.Kind == config.TUN:
 		r.send.SendFrame(p.id, ip)
 	default:
@@ -92,7 +111,7 @@ func groupMAC(a packet.Addr) (packet.MAC, bool) {
 
 // isBroadcast reports the broadcast address of one of the port's networks.
 func (p *portState) isBroadcast(a packet.Addr) bool {
-	for _, prefix := range p.cfg.Address {
+	for _, prefix := range p.addresses() {
 		if mask := packet.Mask(prefix.Bits()); prefix.Bits() <= 30 && a == packet.AddrFrom(prefix.Addr())|^mask {
 			return true
 		}

@@ -220,7 +220,7 @@ func (w *walk) routeLine(prefix interface{ String() string }) int {
 		}
 	}
 	for i := range c.Ports {
-		for _, a := range c.Ports[i].Address {
+		for _, a := range w.r.addressesOf(&c.Ports[i]) {
 			if a.Masked() == prefix {
 				return c.Ports[i].Pos.Line
 			}
@@ -232,7 +232,7 @@ func (w *walk) routeLine(prefix interface{ String() string }) int {
 // addressLine is the line of the port that has an address.
 func (w *walk) addressLine(own packet.Addr) int {
 	for _, p := range w.r.inOrder() {
-		for _, a := range p.cfg.Address {
+		for _, a := range p.addresses() {
 			if a.Addr() == own.Netip() {
 				return p.cfg.Pos.Line
 			}

@@ -58,6 +58,7 @@ type portState struct {
 	holds     bool                   // it has been up, and keeps its addresses since
 	claimed   []netip.Prefix         // addresses that are in the forwarding tables and the RIB
 	onLink    []netip.Prefix         // what ARP was last told
+	client    *dhcpClient            // `address: dhcp`; nil: none
 }
 
 // DefaultWorkers is one for every two processors: a write to a port runs the receiving
@@ -232,8 +233,9 @@ func (r *Router) arpPortUp(p *portState, now time.Time) {
 	}
 	p.onLink = r.onLink(p)
 	r.neighborActions(r.arp.Step(now, arp.PortUp{
-		Port: arp.PortID(p.id), MAC: p.cfg.MAC, Addresses: p.cfg.Address,
-		OnLink: p.onLink, ProxyARP: p.cfg.ProxyARP, DAD: r.config.ARP.Probe,
+		Port: arp.PortID(p.id), MAC: p.cfg.MAC, Addresses: p.addresses(),
+		OnLink: p.onLink, ProxyARP: p.cfg.ProxyARP,
+		DAD: r.config.ARP.Probe && p.client == nil, // the client has asked itself, or was told not to
 	}))
 	for i := range r.config.Neighbors {
 		if n := &r.config.Neighbors[i]; n.Port == p.cfg.Name {
@@ -257,12 +259,13 @@ func (r *Router) onLink(p *portState) (out []netip.Prefix) {
 // showPort tells the dataplane of a port.
 func (r *Router) showPort(p *portState) {
 	c := &p.cfg
+	own := p.addresses()
 	d := dataplane.Port{
 		Name: c.Name, Attachment: p.at, Down: !p.up, Ethernet: c.Kind == config.TAP, MAC: c.MAC, MTU: c.MTU,
-		Prefixes: c.Address, LeakGuard: c.LeakGuard, Redirects: c.Redirects, MSSClamp: c.MSSClamp,
+		Prefixes: own, LeakGuard: c.LeakGuard, Redirects: c.Redirects, MSSClamp: c.MSSClamp, DHCPClient: p.client != nil,
 	}
-	if len(c.Address) > 0 {
-		d.Address = packet.AddrFrom(c.Address[0].Addr())
+	if len(own) > 0 {
+		d.Address = packet.AddrFrom(own[0].Addr())
 	}
 	switch c.ReversePath {
 	case config.ReversePathStrict:
@@ -273,9 +276,17 @@ func (r *Router) showPort(p *portState) {
 	r.fwd.setPort(p.id, d)
 }
 
+// addresses are those of the port: the configured ones, and behind them the leased one.
+func (p *portState) addresses() []netip.Prefix {
+	if p.client == nil || !p.client.leased.IsValid() {
+		return p.cfg.Address
+	}
+	return append(slices.Clip(p.cfg.Address), p.client.leased)
+}
+
 // usable are the port's addresses that the router may use: not those being probed.
 func (p *portState) usable() (out []netip.Prefix) {
-	for _, a := range p.cfg.Address {
+	for _, a := range p.addresses() {
 		if !p.tentative[packet.AddrFrom(a.Addr())] {
 			out = append(out, a)
 		}
@@ -286,8 +297,9 @@ func (p *portState) usable() (out []netip.Prefix) {
 // forgetTentative drops what was learned of addresses that the port no longer has. What
 // ARP knows of the others, it does not say again.
 func (p *portState) forgetTentative() {
+	own := p.addresses()
 	maps.DeleteFunc(p.tentative, func(a packet.Addr, _ bool) bool {
-		return !slices.ContainsFunc(p.cfg.Address, func(own netip.Prefix) bool { return own.Addr() == a.Netip() })
+		return !slices.ContainsFunc(own, func(own netip.Prefix) bool { return own.Addr() == a.Netip() })
 	})
 }
 

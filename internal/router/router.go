@@ -57,15 +57,16 @@ type Router struct {
 	requests chan func()
 	stopped  chan struct{} // closed when the loop has ended
 
-	dp     *dataplane.Dataplane
-	send   dataplane.Injector // the control goroutine's
-	fwd    *forwarding
-	rib    *rib.RIB
-	arp    *arp.Machine
-	rip    *rip.Machine // nil: not configured
-	stack  *hoststack.Stack
-	pieces *reassembly.Machine
-	limits *errorLimiter
+	dp      *dataplane.Dataplane
+	send    dataplane.Injector // the control goroutine's
+	fwd     *forwarding
+	rib     *rib.RIB
+	arp     *arp.Machine
+	rip     *rip.Machine // nil: not configured
+	stack   *hoststack.Stack
+	pieces  *reassembly.Machine
+	limits  *errorLimiter
+	scratch []byte // a datagram on its way out
 
 	stateful    *stateful // sessions, NAT, firewall
 	portMapping portMapping

@@ -95,7 +95,7 @@ func (r *Router) Ports() (rows []api.Port) {
 			if c.Bridge != nil {
 				row.Bridge = c.Bridge.Name
 			}
-			for _, a := range c.Address {
+			for _, a := range p.addresses() {
 				row.Addresses = append(row.Addresses, a.String())
 			}
 			rows = append(rows, row)

@@ -187,13 +187,21 @@ func (r *Router) numberOf(name string) dataplane.PortID {
 	return id
 }
 
+// addressesOf are the addresses of a port as a configuration has it, with the one that is leased.
+func (r *Router) addressesOf(c *config.Port) []netip.Prefix {
+	if p := r.ports[c.Name]; p != nil && c.DHCP != nil && p.client != nil && p.client.leased.IsValid() {
+		return append(slices.Clip(c.Address), p.client.leased)
+	}
+	return c.Address
+}
+
 // outsideOf are the addresses of a port that NAT may use.
 func (r *Router) outsideOf(c *config.Config, name string) (out []packet.Addr) {
 	for i := range c.Ports {
 		if c.Ports[i].Name != name {
 			continue
 		}
-		for _, a := range c.Ports[i].Address {
+		for _, a := range r.addressesOf(&c.Ports[i]) {
 			addr := packet.AddrFrom(a.Addr())
 			if p := r.ports[name]; p == nil || !p.tentative[addr] {
 				out = append(out, addr)
@@ -253,7 +261,7 @@ func (r *Router) natPolicy(c *config.Config) *nat.Policy {
 	}
 	var own []packet.Addr
 	for i := range c.Ports {
-		for _, a := range c.Ports[i].Address {
+		for _, a := range r.addressesOf(&c.Ports[i]) {
 			own = append(own, packet.AddrFrom(a.Addr()))
 		}
 	}

@@ -183,7 +183,7 @@ func (g gateway) Link(_ context.Context, client netip.Addr) (l igd.Link, err err
 	stopped := g.r.do(func() {
 		outside, ok := mapper(g).Address(client)
 		for _, p := range g.r.inOrder() {
-			if !ok || !slices.ContainsFunc(p.cfg.Address, func(a netip.Prefix) bool { return a.Addr() == outside }) {
+			if !ok || !slices.ContainsFunc(p.addresses(), func(a netip.Prefix) bool { return a.Addr() == outside }) {
 				continue
 			}
 			n := g.r.countersOf(p)

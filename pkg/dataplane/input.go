@@ -72,6 +72,11 @@ func (w *worker) ip4Input(p *work, port *Port) {
 		return
 	}
 
+	if port.DHCPClient && isClientDatagram(ip, port.MAC) {
+		w.punt(p, Punt{Reason: PuntDHCPClient})
+		return
+	}
+
 	src, dst := ip.Src(), ip.Dst()
 	// One comparison for the common case: both in 1.0.0.0 to 223.255.255.255, neither loopback.
 	if uint32(src)-1<<24 >= 223<<24 || uint32(dst)-1<<24 >= 223<<24 || src.IsLoopback() || dst.IsLoopback() {
@@ -105,6 +110,18 @@ func (w *worker) ip4Input(p *work, port *Port) {
 		return
 	}
 	w.ip4Lookup(p)
+}
+
+// isClientDatagram reports an answer of DHCP to the router's own client: UDP to port 68 with a BOOTREPLY that names the hardware
+// address of the port (RFC 2131 section 4.1). Its destination may be an address that the router does not have yet, so no table knows it. What
+// passes through to other clients is not meant.
+func isClientDatagram(ip packet.IPv4, mac packet.MAC) bool {
+	const opcode, hardwareAddress = 0, 28 // of the message (RFC 2131 section 2)
+	if ip.Protocol() != packet.ProtoUDP || ip.IsFragment() || len(ip) < ip.HeaderLen()+packet.UDPLen+hardwareAddress+len(mac) {
+		return false
+	}
+	u := packet.UDP(ip[ip.HeaderLen():])
+	return u.DstPort() == 68 && u[packet.UDPLen+opcode] == 2 && packet.MAC(u[packet.UDPLen+hardwareAddress:][:len(mac)]) == mac
 }
 
 // ip4Forward sends a packet that may be forwarded on its way: past the sessions, where there are any.

@@ -67,6 +67,7 @@ const (
 	DropNeighborUnknown
 	DropNoReassembly
 	DropLocalUDP
+	DropARPInspection
 
 	DropPuntQueue
 	DropTxPortDown
@@ -135,6 +136,7 @@ var dropText = [NumDropReasons]struct{ name, sentence string }{
 	DropNeighborUnknown:     {"neighbor_unknown", "the next hop did not answer ARP; answered with host unreachable"},
 	DropNoReassembly:        {"reassembly", "a fragment addressed to the router never became a whole packet"},
 	DropLocalUDP:            {"local_udp", "a UDP datagram to a protocol of the router has a wrong length or checksum"},
+	DropARPInspection:       {"arp_inspection", "an ARP packet whose sender's address is leased to somebody else, or to nobody (inspection: drop)"},
 	DropPuntQueue:           {"punt_queue", "the queue to the control plane was full"},
 	DropTxPortDown:          {"tx_port_down", "the egress port is down"},
 	DropTxQueue:             {"tx_queue", "the egress port's queue was full"},
@@ -157,6 +159,7 @@ const (
 	PuntLocal                         // addressed to one of the router's addresses
 	PuntBroadcast                     // addressed to the limited or a subnet's broadcast address
 	PuntMulticast                     // addressed to a group
+	PuntDHCPClient                    // an answer of DHCP to the client on the port of arrival, whatever its destination
 	PuntRouterAlert                   // carries the router alert option (RFC 2113); goes on afterwards
 	firstException
 
@@ -177,6 +180,7 @@ var puntText = [NumPuntReasons]struct{ name, sentence string }{
 	PuntLocal:       {"local", "packets to the router's own addresses"},
 	PuntBroadcast:   {"broadcast", "packets to a broadcast address of the router's networks"},
 	PuntMulticast:   {"multicast", "packets to a multicast group"},
+	PuntDHCPClient:  {"dhcp_client", "answers of DHCP to the router's own client, whatever their destination"},
 	PuntRouterAlert: {"router_alert", "packets with the router alert option (RFC 2113)"},
 	PuntResolve:     {"resolve", "packets that wait for their next hop's link-layer address"},
 	PuntError:       {"icmp_error", "dropped packets whose source is owed an ICMP error"},

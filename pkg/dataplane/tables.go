@@ -48,6 +48,7 @@ type Port struct {
 	ReversePath ReversePath
 	LeakGuard   bool // no packet to an RFC 1918 destination leaves here
 	Redirects   bool // tell sources of a better first hop
+	DHCPClient  bool // answers of DHCP to MAC are the router's, whatever their destination
 	MSSClamp    int  // 0: off; -1: from the MTU; else octets
 }
 
