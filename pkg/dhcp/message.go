@@ -74,6 +74,7 @@ type Message struct {
 	CHAddr                [16]byte
 	SName, File           string // empty where option 52 says that they hold options
 	Options               Options
+	Order                 []uint8 // Append: codes that are to stand first, in this order (RFC 2132 section 9.8)
 }
 
 // Type is the type that option 53 states; 0 when there is none.
@@ -129,23 +130,29 @@ func Decode(b []byte) (*Message, BadReason) {
 	if len(b) < headerLen {
 		return nil, BadShort
 	}
-	if binary.BigEndian.Uint32(b[236:]) != 0x63825363 {
+	if binary.BigEndian.Uint32(b[236:]) != cookie {
 		return nil, BadCookie
 	}
 	if b[2] > 16 {
 		return nil, BadHardwareLength
 	}
-	wire, err := dhcpv4.FromBytes(b)
-	if err != nil {
+	options := dhcpv4.Options{}
+	if options.FromBytes(b[headerLen:]) != nil {
 		return nil, BadOptions
 	}
 	m := &Message{
 		Op: b[0], HType: b[1], HLen: b[2], Hops: b[3],
 		XID: binary.BigEndian.Uint32(b[4:]), Secs: binary.BigEndian.Uint16(b[8:]), Flags: binary.BigEndian.Uint16(b[10:]),
 		CIAddr: addrAt(b, 12), YIAddr: addrAt(b, 16), SIAddr: addrAt(b, 20), GIAddr: addrAt(b, 24),
-		CHAddr: [16]byte(b[28:44]), Options: Options(wire.Options),
+		CHAddr: [16]byte(b[28:44]), Options: Options(options),
 	}
-	return m, m.overload(b[44:108], b[108:236])
+	if why := m.overload(b[44:108], b[108:236]); why != Good {
+		return nil, why
+	}
+	if v, there := m.Options[OptionMessageType]; there && len(v) != 1 {
+		return nil, BadType
+	}
+	return m, Good
 }
 
 // overload reads the fields that option 52 says hold options (RFC 2132 section 9.3): `file` first, then `sname`, as RFC 3396
@@ -185,50 +192,3 @@ func text(b []byte) string {
 }
 
 func addrAt(b []byte, at int) packet.Addr { return packet.Addr(binary.BigEndian.Uint32(b[at:])) }
-
-// Append writes the message behind b. Options stand in the order of their codes, but for the message type, which is first, and the relay agent's
-// information, which is last (RFC 3046 section 2.1); long ones are split (RFC 3396). A message shorter than MinLen is padded.
-func (m *Message) Append(b []byte) []byte {
-	start := len(b)
-	b = append(b, m.Op, m.HType, m.HLen, m.Hops)
-	b = binary.BigEndian.AppendUint32(b, m.XID)
-	b = binary.BigEndian.AppendUint16(b, m.Secs)
-	b = binary.BigEndian.AppendUint16(b, m.Flags)
-	for _, a := range [...]packet.Addr{m.CIAddr, m.YIAddr, m.SIAddr, m.GIAddr} {
-		b = binary.BigEndian.AppendUint32(b, uint32(a))
-	}
-	b = append(b, m.CHAddr[:]...)
-	var field [128]byte
-	copy(field[:63], m.SName)
-	b = append(b, field[:64]...)
-	field = [128]byte{}
-	copy(field[:127], m.File)
-	b = append(b, field[:]...)
-	b = binary.BigEndian.AppendUint32(b, 0x63825363)
-	b = appendOption(b, OptionMessageType, m.Options)
-	for code := uint8(1); code < OptionEnd; code++ {
-		if code != OptionMessageType && code != OptionRelayAgent {
-			b = appendOption(b, code, m.Options)
-		}
-	}
-	b = appendOption(b, OptionRelayAgent, m.Options)
-	b = append(b, OptionEnd)
-	for len(b)-start < MinLen {
-		b = append(b, 0)
-	}
-	return b
-}
-
-func appendOption(b []byte, code uint8, o Options) []byte {
-	v, there := o[code]
-	if !there {
-		return b
-	}
-	for {
-		n := min(len(v), 255)
-		b = append(append(b, code, byte(n)), v[:n]...)
-		if v = v[n:]; len(v) == 0 {
-			return b
-		}
-	}
-}

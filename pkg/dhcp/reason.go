@@ -11,6 +11,7 @@ const (
 	BadHardwareLength           // a hardware address of more than 16 octets
 	BadOptions                  // an option is longer than what is there
 	BadOverload                 // option 52 has no known value, or the fields that it names hold no whole options
+	BadType                     // option 53 has not one octet
 	NumBadReasons
 )
 
@@ -19,8 +20,9 @@ var badReasons = [NumBadReasons][2]string{
 	BadShort:          {"short", "shorter than the fixed header of DHCP"},
 	BadCookie:         {"no_cookie", "the magic cookie of RFC 2132 is missing"},
 	BadHardwareLength: {"hardware_length", "a hardware address of more than 16 octets"},
-	BadOptions:        {"options", "an option is longer than what is left of the message, or the end option is missing"},
+	BadOptions:        {"options", "an option is longer than what is left of the message"},
 	BadOverload:       {"overload", "option 52 has no known value, or the fields that it names hold no whole options"},
+	BadType:           {"message_type", "option 53 has another length than one octet, or came twice"},
 }
 
 func (r BadReason) String() string {
