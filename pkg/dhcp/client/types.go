@@ -1,4 +1,3 @@
-// Package client is a DHCP client (RFC 2131 section 4.4) for one port of the router, its uplink: one machine a port.
 package client
 
 import (
@@ -165,6 +164,3 @@ func (Use) action()   {}
 func (Drop) action()  {}
 func (Save) action()  {}
 func (Note) action()  {}
-
-// Reason says why a lease ended, or a message was ignored.
-type Reason uint8
