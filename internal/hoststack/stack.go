@@ -2,6 +2,7 @@
 // own addresses ends here, and what the router itself has to say starts here.
 //
 //	dataplane -> Deliver -> probes (answers to our pings and traceroutes)
+//	                     -> datagram services (DNS)
 //	                     -> gVisor's netstack (echo, TCP, UDP, refusals)
 //	netstack, probes -> one queue -> Output -> dataplane
 //
@@ -13,6 +14,8 @@
 // answers, don't-fragment, and every ICMP error with its code, its author and the probe that it is about;
 // the sockets of the netstack keep most of that to themselves. So probes are built and
 // matched here (probe.go), by the echo identifier or UDP source port that only they use.
+//
+// Datagram services have a UDP port without a socket (datagrams.go).
 //
 // Broadcasts and multicasts are never answered with an echo reply (as Linux by default, against
 // amplification) nor with an error (RFC 1122 section 3.2.2).
@@ -53,11 +56,13 @@ type Options struct {
 	Log    *slog.Logger // nil: silent
 }
 
-// Stats counts packets. Every one that Deliver takes is in exactly one of the first five.
+// Stats counts packets. Every one that Deliver takes is in exactly one of the first seven.
 type Stats struct {
 	Delivered   uint64 // to the netstack
 	Probes      uint64 // answers to our own probes
+	Served      uint64 // to a datagram service, ICMP errors about its datagrams included
 	Malformed   uint64 // not a whole IPv4 packet with a good header
+	BadDatagram uint64 // to a datagram service, with a wrong length or checksum, or from port 0
 	BadSource   uint64 // from an address that can be nobody's: not answered
 	GroupEcho   uint64 // echo requests to a broadcast or multicast address: not answered
 	Sent        uint64 // given to Output
@@ -66,7 +71,7 @@ type Stats struct {
 }
 
 type counters struct {
-	delivered, probes, malformed, badSource, groupEcho, sent, loopedBack, sendDropped atomic.Uint64
+	delivered, probes, served, malformed, badDatagrams, badSource, groupEcho, sent, loopedBack, sendDropped atomic.Uint64
 }
 
 // queueLen is the number of packets that may wait for Output: enough for the
@@ -91,14 +96,15 @@ type own struct {
 
 // Stack is the router as a host. Its methods may be called from any goroutine.
 type Stack struct {
-	mtu    int
-	output func([]byte)
-	log    *slog.Logger
-	net    *stack.Stack
-	link   *channel.Endpoint
-	own    atomic.Pointer[own]
-	count  counters
-	probes prober
+	mtu      int
+	output   func([]byte)
+	log      *slog.Logger
+	net      *stack.Stack
+	link     *channel.Endpoint
+	own      atomic.Pointer[own]
+	count    counters
+	probes   prober
+	services services
 
 	setting sync.Mutex // one SetAddresses at a time
 	cancel  context.CancelFunc
@@ -132,6 +138,7 @@ func New(o Options) (*Stack, error) {
 	}
 	s.own.Store(&own{})
 	s.probes.init()
+	s.services.init()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.configure(); err != nil {
 		s.net.Destroy()
@@ -216,8 +223,14 @@ func (s *Stack) SetAddresses(prefixes []netip.Prefix) {
 }
 
 // Deliver takes a whole IPv4 packet that is addressed to the router, to a broadcast address
-// or to a multicast group. The packet is copied. It does not wait for anything.
-func (s *Stack) Deliver(ip []byte) {
+// or to a multicast group. The packet is copied. It does not wait for anything. Datagram services do not see it.
+func (s *Stack) Deliver(ip []byte) { s.deliver(ip, 0, false) }
+
+// DeliverFrom is Deliver for a packet that came by the port with a number of the caller's. Datagram services are
+// called on the caller's goroutine, for which there may be only one.
+func (s *Stack) DeliverFrom(arrival uint32, ip []byte) { s.deliver(ip, arrival, true) }
+
+func (s *Stack) deliver(ip []byte, arrival uint32, services bool) {
 	p := packet.IPv4(ip)
 	if p.Validate() != packet.HeaderGood {
 		s.count.malformed.Add(1)
@@ -235,11 +248,17 @@ func (s *Stack) Deliver(ip []byte) {
 			s.count.probes.Add(1)
 			return
 		}
+		if services && s.serveError(p) {
+			return
+		}
 		_, unicast := o.addresses[p.Dst()]
 		if m := p.Payload(); !unicast && len(m) > 0 && m[0] == packet.ICMPEchoRequest {
 			s.count.groupEcho.Add(1)
 			return
 		}
+	}
+	if services && p.Protocol() == packet.ProtoUDP && !p.IsFragment() && s.serve(arrival, p) {
+		return
 	}
 	if p.Protocol() == packet.ProtoUDP && !p.IsFragment() && s.probes.matchUDP(p) {
 		s.count.probes.Add(1)
@@ -287,8 +306,8 @@ func (s *Stack) queue(ip []byte) {
 // Stats returns the counters.
 func (s *Stack) Stats() Stats {
 	return Stats{
-		Delivered: s.count.delivered.Load(), Probes: s.count.probes.Load(), Malformed: s.count.malformed.Load(),
-		BadSource: s.count.badSource.Load(), GroupEcho: s.count.groupEcho.Load(), Sent: s.count.sent.Load(),
+		Delivered: s.count.delivered.Load(), Probes: s.count.probes.Load(), Served: s.count.served.Load(),
+		Malformed: s.count.malformed.Load(), BadDatagram: s.count.badDatagrams.Load(), BadSource: s.count.badSource.Load(), GroupEcho: s.count.groupEcho.Load(), Sent: s.count.sent.Load(),
 		LoopedBack: s.count.loopedBack.Load(), SendDropped: s.count.sendDropped.Load(),
 	}
 }

@@ -327,6 +327,7 @@ func (r *Router) Drops() (rows []api.Drop) {
 func hostDrops(s hoststack.Stats) []api.Drop {
 	return []api.Drop{
 		{Reason: "local_malformed", Description: "a packet to the router is not whole", Packets: s.Malformed},
+		{Reason: "local_datagram", Description: "a datagram to a service of the router has a wrong length or checksum, or comes from port 0", Packets: s.BadDatagram},
 		{Reason: "local_source", Description: "a packet to the router is from an address that nobody can have", Packets: s.BadSource},
 		{Reason: "local_group_echo", Description: "an echo request to a group is not answered (RFC 1122 section 3.2.2.6)", Packets: s.GroupEcho},
 		{Reason: "local_send_queue", Description: "the router's own packets were more than their queue holds", Packets: s.SendDropped},
@@ -358,6 +359,7 @@ func (r *Router) Counters() (rows []api.Counter) {
 		}
 		h := r.stack.Stats()
 		add("local_delivered", "packets that the router's host stack took", h.Delivered)
+		add("local_served", "datagrams that the router's own services took, DNS among them", h.Served)
 		add("local_probe_answers", "answers to the router's own pings and traceroutes", h.Probes)
 		add("local_sent", "packets that the router's host stack sent", h.Sent)
 		add("udp_trains_made", "super-frames made of UDP datagrams of one flow that came one by one", c.TrainsMade)
