@@ -116,24 +116,15 @@ func hosts(v []byte, own packet.Addr) (out []packet.Addr) {
 	return out
 }
 
-// classlessRoutes reads option 121 (RFC 3442). nil: it is not there or malformed, and the gateways count; one malformed route spoils all, as nobody can
-// tell where the next begins.
+// classlessRoutes are those of option 121 (RFC 3442), but for such as lead by no host. nil: there are none, or the option is malformed, and the gateways
+// count; one malformed route spoils all, as nobody can tell where the next begins.
 func classlessRoutes(v []byte) []Route {
+	all, _ := dhcp.DecodeRoutes(v)
 	var out []Route
-	for len(v) > 0 && len(out) < maxRoutes {
-		length := int(v[0])
-		n := (length + 7) / 8
-		if length > 32 || len(v) < 1+n+4 {
-			return nil
+	for _, r := range all {
+		if len(out) < maxRoutes && (r.Gateway == 0 || host(r.Gateway)) {
+			out = append(out, r)
 		}
-		var to [4]byte
-		copy(to[:], v[1:1+n])
-		gateway := packet.Addr(binary.BigEndian.Uint32(v[1+n:]))
-		v = v[1+n+4:]
-		if gateway != 0 && !host(gateway) {
-			continue
-		}
-		out = append(out, Route{To: netip.PrefixFrom(netip.AddrFrom4(to), length).Masked(), Gateway: gateway})
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"vrouterd/internal/packet"
+	"vrouterd/pkg/dhcp"
 )
 
 // Config is how the client asks.
@@ -38,10 +39,7 @@ type Lease struct {
 }
 
 // Route is a classless static route; Gateway 0: on link.
-type Route struct {
-	To      netip.Prefix
-	Gateway packet.Addr
-}
+type Route = dhcp.Route
 
 // State of the client (RFC 2131 figure 5).
 type State uint8

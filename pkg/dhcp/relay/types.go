@@ -1,5 +1,3 @@
-// Package relay is a DHCP relay agent (RFC 1542 section 4, RFC 3046): it carries the messages of clients on a port to servers
-// elsewhere, and the answers back.
 package relay
 
 import (
@@ -66,6 +64,3 @@ type Refused struct {
 
 func (Send) action()    {}
 func (Refused) action() {}
-
-// Reason says why a message was not relayed.
-type Reason uint8
