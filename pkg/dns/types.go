@@ -16,17 +16,19 @@ type Config struct {
 	Upstreams []Upstream // the most specific Domain that matches a name counts; among equals the list is one
 	Records   []Record   // static
 
-	CacheSize      int           // answers kept; 0: 10000
+	CacheSize      int           // answers kept; 0: 10000, below 0: none
+	CacheOctets    int           // of all answers kept; 0: 1024 for each of CacheSize
 	MinTTL, MaxTTL time.Duration // bounds of what is kept; MaxTTL 0: one day
 	LocalTTL       time.Duration // of names of leases and records; 0: one minute
 	MaxQueries     int           // outstanding upstream; 0: 1000. What is beyond is answered with SERVFAIL
 	MaxPerClient   int           // outstanding for one address; 0: 150
+	MaxWaiting     int           // clients that wait for one answer; 0: 100
 	Timeout        time.Duration // of one try at one upstream; 0: 2 s
 
 	RebindProtection bool           // refuse answers from upstream that hold private addresses
 	RebindAllow      []string       // domains that may
 	PrivateReverse   bool           // false: reverse lookups of private networks are answered here, never upstream (RFC 6303)
-	Networks         []netip.Prefix // of the router's ports: for the choice among several addresses of a name, and reverse zones
+	Networks         []netip.Prefix // of the router's ports: among several addresses of a name, that in the client's own network comes first
 }
 
 // Upstream is a set of servers for the names below a domain.
@@ -53,17 +55,16 @@ type AskID uint64
 // Event is what may happen to the machine: one of the types below.
 type Event interface{ event() }
 
-// Query is a message that a client sent. Each gets at most one Answer; one that gets none (it was no query, or it was dropped by
-// a limit that drops) gets a Dropped.
+// Query is a message that a client sent. Each gets one Answer or one Dropped, at once or later.
 type Query struct {
 	Client  ClientID
 	Port    PortID
 	From    netip.AddrPort
-	Stream  bool   // by TCP: the answer is not truncated
+	Stream  bool   // by TCP: the answer is not truncated. A connection may have several queries under way
 	Payload []byte // borrowed: not kept past Step
 }
 
-// Gone tells that a client of TCP has closed: its answers are of no use.
+// Gone tells that a client of TCP has closed: its answers are of no use. What it waited for is Dropped.
 type Gone struct{ Client ClientID }
 
 // Reply is a message that came to the socket of an Ask. The machine checks who sent it, and its number and question.
@@ -79,17 +80,18 @@ type AskFailed struct {
 	Reason string
 }
 
-// Name tells of a host's name, from a lease or a reservation. The same Source again replaces what it said.
+// Name tells of a host's name, from a lease or a reservation. The same Source again replaces what it said. A name that
+// reservations claim is theirs, with all their addresses; else the lease that came first has it, and the next when that one has ended.
 type Name struct {
-	Source string // who says so: "lease 192.168.1.5", "reservation 192.168.1.6"
+	Source string // who says so: "lease 192.168.1.5", "reservation 192.168.1.6". The first word ranks it
 	Name   string // one label; "": Source says nothing any longer
 	Addr   packet.Addr
 }
 
-// Configure changes the configuration. The cache is kept unless upstreams change.
+// Configure changes the configuration. The cache is emptied if what changes decides about answers: anything but sizes and limits.
 type Configure struct{ Config Config }
 
-// Flush empties the cache, of one name ("": of all).
+// Flush empties the cache, of one name ("": of all). It is answered with Flushed.
 type Flush struct{ Name string }
 
 // Tick tells that time has passed.
@@ -131,17 +133,18 @@ type Ask struct {
 // Done closes the socket of an Ask.
 type Done struct{ ID AskID }
 
-// UpstreamEvent is for the event log.
+// UpstreamEvent is for the event log: a server was silent three times in a row, or answers again.
 type UpstreamEvent struct {
 	Server netip.AddrPort
 	Up     bool
 }
+
+// Flushed tells how many answers a Flush forgot.
+type Flushed struct{ Entries int }
 
 func (Answer) action()        {}
 func (Dropped) action()       {}
 func (Ask) action()           {}
 func (Done) action()          {}
 func (UpstreamEvent) action() {}
-
-// Reason says why a message was refused, or an answer not believed.
-type Reason uint8
+func (Flushed) action()       {}
