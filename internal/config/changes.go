@@ -29,6 +29,8 @@ func Changes(old, new *Config) []string {
 	c.rip(old.RIP, new.RIP)
 	c.nat(old, new)
 	c.firewall(old.Firewall, new.Firewall)
+	c.dhcp(old.DHCP, new.DHCP)
+	c.dns(old.DNS, new.DNS)
 	return c
 }
 
@@ -74,6 +76,7 @@ func (c *changes) ports(old, new *Config) {
 		for j := range fields {
 			c.value("port "+p.Name+": "+fields[j].key, fields[j].text, now[j].text)
 		}
+		c.dhcpClient("port "+p.Name+": dhcp_client", was.DHCP, p.DHCP)
 	}
 }
 
@@ -101,8 +104,7 @@ func portFields(p *Port) []keyText {
 		{"kind", string(p.Kind)},
 		{"netns", p.Netns},
 		{"device", p.Device},
-		{"address", joined(p.Address)},
-		{"dhcp", strconv.FormatBool(p.DHCP != nil)},
+		{"address", word(p.DHCP != nil, byDHCP, joined(p.Address))},
 		{"mac", mac},
 		{"mtu", strconv.Itoa(p.MTU)},
 		{"offload", word(p.Offload, "auto", "off")},

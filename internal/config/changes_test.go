@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -85,13 +86,17 @@ firewall:
   rules: [{from: inner, source: 10.0.0.0/8, destination: 10.0.0.0/8, rate: 10/s, protocol: tcp, flags: "fin,rst,!ack", max_sessions: 5, action: accept}]
   policy: [{from: inner, to: router, action: accept}]
   access: [{in: lan, protocol: tcp, flags: "fin,rst", source: 10.0.0.0/8, destination: 10.0.0.0/8, action: accept}]
+dhcp:
+  wan: {range: 10.3.0.100-10.3.0.199, pools: [{name: phones, vendor: Acme, range: 10.3.0.10}], reservations: [{mac: "02:00:00:00:00:05", address: 10.3.0.5}]}
+  lan: {relay: 10.1.0.53}
+dns: {listen: [wan], upstream: [10.1.0.53], records: {a: 10.3.0.9}}
 `
 
 // TestNoFieldIsForgotten sets every field of the border types, one at a time, and expects to
 // be told of it; a field that comes later is found here.
 func TestNoFieldIsForgotten(t *testing.T) {
 	silent := []string{"Pos", "Peer"}
-	base := mustParse(t, "name: r1\nports:\n  lan: {address: 10.1.0.1/24}\n  wan: {address: 10.3.0.1/24}\nroutes: [{to: default, via: 10.1.0.2}]\nneighbors: [{port: lan, address: 10.1.0.9, mac: 02:00:00:00:00:09}]\n"+
+	base := mustParse(t, "name: r1\nports:\n  lan: {address: 10.1.0.1/24}\n  wan: {address: 10.3.0.1/24}\n  up: {address: dhcp}\nroutes: [{to: default, via: 10.1.0.2}]\nneighbors: [{port: lan, address: 10.1.0.9, mac: 02:00:00:00:00:09}]\n"+
 		"rip: {keys: {k: {type: md5, keys: [{id: 1, secret: a}]}}, prefix_lists: {l: [{prefix: 10.0.0.0/8}]}, ports: {lan: {auth: k, offset_in: 1}}, redistribute: {static: {}}}\n"+everything)
 	check := func(what string, changed *Config, field reflect.Value) {
 		name := what
@@ -166,6 +171,20 @@ func TestNoFieldIsForgotten(t *testing.T) {
 	rate := *base.Firewall.Rules[0].Rate
 	firewall.Rules[0].Rate = &rate
 	fields("RuleRate", &copied, reflect.ValueOf(&rate).Elem())
+	dhcp, dns, client := *base.DHCP, *base.DNS, *base.Ports[2].DHCP
+	copied.DHCP, copied.DNS, copied.Ports[2].DHCP = &dhcp, &dns, &client
+	dhcp.Subnets, dhcp.Relays = slices.Clone(dhcp.Subnets), slices.Clone(dhcp.Relays)
+	dhcp.Subnets[0].Pools, dhcp.Subnets[0].Reservations = slices.Clone(dhcp.Subnets[0].Pools), slices.Clone(dhcp.Subnets[0].Reservations)
+	dns.Upstreams, dns.Records = slices.Clone(dns.Upstreams), slices.Clone(dns.Records)
+	fields("DHCP", &copied, reflect.ValueOf(&dhcp).Elem())
+	fields("DHCPSubnet", &copied, reflect.ValueOf(&dhcp.Subnets[0]).Elem())
+	fields("DHCPPool", &copied, reflect.ValueOf(&dhcp.Subnets[0].Pools[0]).Elem())
+	fields("DHCPReservation", &copied, reflect.ValueOf(&dhcp.Subnets[0].Reservations[0]).Elem())
+	fields("DHCPRelay", &copied, reflect.ValueOf(&dhcp.Relays[0]).Elem())
+	fields("DHCPClient", &copied, reflect.ValueOf(&client).Elem())
+	fields("DNS", &copied, reflect.ValueOf(&dns).Elem())
+	fields("DNSUpstream", &copied, reflect.ValueOf(&dns.Upstreams[0]).Elem())
+	fields("DNSRecord", &copied, reflect.ValueOf(&dns.Records[0]).Elem())
 	fields("Config", &copied, reflect.ValueOf(&copied).Elem())
 }
 
@@ -181,7 +200,7 @@ func disturb(v reflect.Value) bool {
 	case *Host:
 		v.Set(reflect.ValueOf(&Host{Address: prefixes("10.1.0.77/24")}))
 		return true
-	case *RIP, *RIPRedistribute, *RIPKeyChain, *PortMapping, *Firewall, *RuleRate:
+	case *RIP, *RIPRedistribute, *RIPKeyChain, *PortMapping, *Firewall, *RuleRate, *DHCP, *DNS, *DHCPClient:
 		if v.IsNil() {
 			v.Set(reflect.New(v.Type().Elem()))
 		} else {
@@ -197,11 +216,24 @@ func disturb(v reflect.Value) bool {
 	case time.Time:
 		v.Set(reflect.ValueOf(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)))
 		return true
-	case []RIPPort, []RIPKeyChain, []RIPKey, []PrefixList, []PrefixRule, []NATRule, []Forward, []Zone, []AddressSet, []ZonePolicy, []FirewallRule:
+	case []RIPPort, []RIPKeyChain, []RIPKey, []PrefixList, []PrefixRule, []NATRule, []Forward, []Zone, []AddressSet, []ZonePolicy, []FirewallRule,
+		[]DHCPSubnet, []DHCPRelay, []DHCPPool, []DHCPReservation, []DNSUpstream, []DNSRecord:
 		v.SetZero()
 		return true
 	case []string:
 		v.Set(reflect.ValueOf([]string{"other"}))
+		return true
+	case []uint8:
+		v.SetBytes([]byte{0, 'x', 'y'})
+		return true
+	case map[uint8][]byte:
+		v.Set(reflect.ValueOf(map[uint8][]byte{224: {1}}))
+		return true
+	case []AddressRange:
+		v.Set(reflect.ValueOf([]AddressRange{{addresses("10.1.0.7")[0], addresses("10.1.0.8")[0]}}))
+		return true
+	case []netip.AddrPort:
+		v.Set(reflect.ValueOf([]netip.AddrPort{netip.MustParseAddrPort("10.1.0.7:53")}))
 		return true
 	case []PortRange:
 		v.Set(reflect.ValueOf([]PortRange{{7, 9}}))

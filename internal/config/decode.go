@@ -52,7 +52,6 @@ type key[T any] struct {
 	schema   *jsonschema.Schema
 	required bool
 	optional bool   // `key:` with nothing behind it is the same as no key
-	planned  string // what the key will bring; until then it is refused and not in the schema
 	refused  string // why the key belongs elsewhere; it is not in the schema, and read is told all the same
 	read     func(d *decoder, n *yaml.Node, into *T)
 }
@@ -89,10 +88,6 @@ func readMapping[T any](d *decoder, what string, n *yaml.Node, keys []key[T], in
 			d.fail(name, "duplicate key %q: it stands already in line %d; keep one of them", name.Value, seen[row].Line)
 		default:
 			seen[row] = name
-			if planned := keys[row].planned; planned != "" {
-				d.fail(name, "%s: this version has no %s yet (planned); remove the section", name.Value, planned)
-				continue
-			}
 			if refused := keys[row].refused; refused != "" {
 				d.fail(name, "%s: %s", name.Value, refused)
 				keys[row].read(d, content, into)
@@ -130,7 +125,7 @@ func findKey[T any](keys []key[T], name *yaml.Node) int {
 func keyNames[T any](keys []key[T]) []string {
 	var names []string
 	for _, k := range keys {
-		if k.planned == "" && k.refused == "" {
+		if k.refused == "" {
 			names = append(names, k.name)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 // DHCP is the section `dhcp:`.
 type DHCP struct {
 	Subnets []DHCPSubnet // in the order of the file
-	Relays  []DHCPRelay
+	Relays  []DHCPRelay  // in the order of the file
 	// Across all of them:
 	DeclineHold time.Duration // default 10m
 	MaxLeases   int           // default 65536
@@ -23,9 +23,12 @@ type DHCPSubnet struct {
 	Network netip.Prefix // masked; of the port's address in which the ranges lie
 	Server  netip.Addr   // the router's address there; zero for a relayed network
 
-	Ranges, Exclude    []AddressRange
+	// Ranges are in the order of the addresses and without those that are nobody's or known to be taken: the network's own, its broadcast
+	// address, the router's and those of a lab host at the port.
+	Ranges             []AddressRange
+	Exclude            []AddressRange
 	Pools              []DHCPPool
-	Lease              time.Duration // default 12h
+	Lease              time.Duration // default 12h; infinite: 4294967295 s, which is what the wire has for it
 	MinLease, MaxLease time.Duration // 0: as Lease
 	Renew, Rebind      time.Duration // 0: half and seven eighths of the lease
 
@@ -61,7 +64,7 @@ type AddressRange struct{ First, Last netip.Addr }
 // DHCPPool is for the clients of a vendor class.
 type DHCPPool struct {
 	Name, Vendor string
-	Ranges       []AddressRange
+	Ranges       []AddressRange // empty: those of the network
 	Options      map[uint8][]byte
 	Pos          Pos
 }
@@ -82,11 +85,12 @@ type DHCPReservation struct {
 type DHCPRelay struct {
 	Port       string
 	Servers    []netip.Addr
-	MaxHops    int  // default 10
-	Agent      bool // option 82; default false
-	CircuitID  string
+	MaxHops    int    // default 10
+	Agent      bool   // option 82; default false
+	CircuitID  string // "": the port's name
 	RemoteID   string
 	TrustAgent bool
+	Comment    string
 	Pos        Pos
 }
 

@@ -31,8 +31,8 @@
 // # Why strict
 //
 // A router that starts with half of what it was told is worse than one that
-// keeps what it had. So an unknown key is an error, even one that a later version will know
-// (later.go): a firewall that is silently not there is the worst of all.
+// keeps what it had. So an unknown key is an error: a firewall that is silently not there is
+// the worst of all.
 // Anchors, aliases and merge keys are refused too. They save a few lines, but a
 // running configuration is edited a line at a time ([Document]), and with an alias one
 // line is in two places.

@@ -49,7 +49,50 @@ func withoutPlaces(c *Config) Config {
 		out.PortMapping = &mapping
 	}
 	out.Firewall = firewallWithoutPlaces(c.Firewall)
+	out.DHCP, out.DNS = dhcpWithoutPlaces(c.DHCP), dnsWithoutPlaces(c.DNS)
 	return out
+}
+
+func dhcpWithoutPlaces(d *DHCP) *DHCP {
+	if d == nil {
+		return nil
+	}
+	out := *d
+	out.Subnets = append([]DHCPSubnet{}, d.Subnets...)
+	out.Relays = append([]DHCPRelay{}, d.Relays...)
+	for i := range out.Subnets {
+		s := &out.Subnets[i]
+		s.Pos = Pos{}
+		s.Pools = append([]DHCPPool{}, s.Pools...)
+		s.Reservations = append([]DHCPReservation{}, s.Reservations...)
+		for j := range s.Pools {
+			s.Pools[j].Pos = Pos{}
+		}
+		for j := range s.Reservations {
+			s.Reservations[j].Pos = Pos{}
+		}
+	}
+	for i := range out.Relays {
+		out.Relays[i].Pos = Pos{}
+	}
+	return &out
+}
+
+func dnsWithoutPlaces(d *DNS) *DNS {
+	if d == nil {
+		return nil
+	}
+	out := *d
+	out.Pos = Pos{}
+	out.Upstreams = append([]DNSUpstream{}, d.Upstreams...)
+	out.Records = append([]DNSRecord{}, d.Records...)
+	for i := range out.Upstreams {
+		out.Upstreams[i].Pos = Pos{}
+	}
+	for i := range out.Records {
+		out.Records[i].Pos = Pos{}
+	}
+	return &out
 }
 
 func firewallWithoutPlaces(f *Firewall) *Firewall {

@@ -88,10 +88,16 @@ func (v *validator) forwardTarget(f *rawForward) {
 		v.refuseEdge("to", to, subnet)
 		return
 	}
-	// Behind a default route, RIP or a tunnel it may be anywhere.
-	if behind, _ := v.reach.through(to.v); behind == nil && !v.reach.incomplete && v.raw.rip.at == nil && v.reach.static[netip.PrefixFrom(netip.IPv4Unspecified(), 0)] == nil {
+	if v.nowhere(to.v) {
 		v.fail(to.at, "to: %s is on no port's subnet, and no route leads to it; the subnets are %s", to.v, v.subnetList(nil))
 	}
+}
+
+// nowhere reports an address on no subnet that no route leads to. Behind a default route, RIP, DHCP or a tunnel it may be
+// anywhere.
+func (v *validator) nowhere(a netip.Addr) bool {
+	behind, _ := v.reach.through(a)
+	return behind == nil && !v.reach.incomplete && v.raw.rip.at == nil && !v.anyDynamic() && v.reach.static[netip.PrefixFrom(netip.IPv4Unspecified(), 0)] == nil
 }
 
 // forwardsOverlap refuses forwards that a packet could mean both of: same port of arrival, protocol, address

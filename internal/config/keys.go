@@ -106,7 +106,7 @@ func tables() *keyTables {
 		},
 	}
 	t.port = t.portKeys()
-	t.top = append(t.topKeys(), plannedKeys()...)
+	t.top = t.topKeys()
 	return t
 }
 
@@ -119,8 +119,9 @@ func (t *keyTables) portKeys() []key[rawPort] {
 			func(p *rawPort) *placed[string] { return &p.netns }),
 		field("device", "Name of the kernel end, at most 15 octets. Absent: the port's name.", deviceName(),
 			func(p *rawPort) *placed[string] { return &p.device }),
-		field("address", "The router's own address with its prefix length; a string or a list. Absent: the port has none.", several(interfacePrefix(), maxAddresses),
-			func(p *rawPort) *placed[[]placed[netip.Prefix]] { return &p.address }),
+		addressKey(),
+		field("dhcp_client", "How the port asks for its address; only with `address: dhcp`.", mappingValue("a DHCP client", dhcpClientKeys()),
+			func(p *rawPort) *placed[rawDHCPClient] { return &p.client }),
 		field("mac", "The router's MAC address. Absent: a stable one, derived from the names of instance and port. Not for tun.", station(),
 			func(p *rawPort) *placed[packet.MAC] { return &p.mac }),
 		field("mtu", "Largest IP packet on the wire, in octets.", integer(68, 9216, 1500),
@@ -148,7 +149,7 @@ func (t *keyTables) portKeys() []key[rawPort] {
 	}
 }
 
-// topKeys is the table of the whole document, without the sections of later.go.
+// topKeys is the table of the whole document.
 func (t *keyTables) topKeys() []key[rawConfig] {
 	rows := []key[rawConfig]{
 		field("name", "Name of the instance; its socket is named after it, in /run/vrouterd. Absent: the file's name without its extension.", instanceName(),
@@ -200,7 +201,9 @@ func (t *keyTables) topKeys() []key[rawConfig] {
 		newRIPTables().key(),
 	}
 	rows = append(rows, newNATTables().rows()...)
-	return append(rows, newFirewallTables().key())
+	rows = append(rows, newFirewallTables().key())
+	rows = append(rows, newDHCPTables().rows()...)
+	return append(rows, newDNSTables().key())
 }
 
 // readPort reads one port; one that cannot be read is still known by its name.

@@ -82,7 +82,7 @@ arp: {reachable: 1m30s, max_cache: 64, probe: true}
 control: {read_only: all}
 `)
 	const want = `{Name:core-1 Ports:[` +
-		`{Name:lan Kind:tap Netns:h1 Device:eth0 Address:[10.1.0.1/24 10.2.0.1/24] DHCP:false Peer:invalid IP MAC:02:00:5e:10:00:01 MTU:9000 Offload:false ProxyARP:[10.3.0.0/24] Bridge:<nil> Host:{[10.1.0.2/24] 10.1.0.1} Enabled:false MSSClamp:-1 ReversePath:strict LeakGuard:true Redirects:false Comment:the lan Pos:{Line:4 Column:3}} `
+		`{Name:lan Kind:tap Netns:h1 Device:eth0 Address:[10.1.0.1/24 10.2.0.1/24] DHCP:<nil> Peer:invalid IP MAC:02:00:5e:10:00:01 MTU:9000 Offload:false ProxyARP:[10.3.0.0/24] Bridge:<nil> Host:{[10.1.0.2/24] 10.1.0.1} Enabled:false MSSClamp:-1 ReversePath:strict LeakGuard:true Redirects:false Comment:the lan Pos:{Line:4 Column:3}} `
 	got := strings.ReplaceAll(fmt.Sprintf("%+v", *c), fmt.Sprintf("Host:%p", c.Ports[0].Host), fmt.Sprintf("Host:%v", *c.Ports[0].Host))
 	if !strings.HasPrefix(got, want) {
 		t.Errorf("\n got %s\nwant %s…", got, want)

@@ -30,6 +30,11 @@ type rawConfig struct {
 	sessions    rawSessions
 	portMapping rawPortMapping
 	firewall    rawFirewall
+
+	dhcp       []*rawDHCPEntry
+	dhcpAt     *yaml.Node // nil: absent
+	dhcpServer rawDHCPServer
+	dns        rawDNS
 }
 
 type rawPort struct {
@@ -40,7 +45,9 @@ type rawPort struct {
 	kind        placed[Kind]
 	netns       placed[string]
 	device      placed[string]
-	address     placed[[]placed[netip.Prefix]]
+	address     placed[[]placed[netip.Prefix]] // of a port with dynamic: there, and empty
+	dynamic     bool                           // `address: dhcp`
+	client      placed[rawDHCPClient]
 	mac         placed[packet.MAC]
 	mtu         placed[int]
 	offload     placed[string]

@@ -95,12 +95,13 @@ func (r *reach) through(a netip.Addr) (*behind, netip.Prefix) {
 }
 
 // onLink reports a next hop that the port of that name can send to directly: by its
-// subnet, by a route that says so, or because a tun port has only one far end.
+// subnet, by a route that says so, or because a tun port has only one far end. Of a port whose
+// network DHCP brings it may be true.
 func (r *reach) onLink(p *rawPort, a netip.Addr) bool {
 	if at, _ := r.onSubnet(a); at != nil {
 		return at == p
 	}
-	if p.kind.or(TAP) == TUN {
+	if p.kind.or(TAP) == TUN || p.dynamic {
 		return true
 	}
 	return r.portRoute(p.name, a)

@@ -292,7 +292,7 @@ func (r *ripValidator) neighbor(p *rawPort, a placed[netip.Addr]) {
 	}
 	at, subnet := r.reach.onSubnet(a.v)
 	switch {
-	case at != nil && at != p, at == nil && p.kind.or(TAP) != TUN:
+	case at != nil && at != p, at == nil && p.kind.or(TAP) != TUN && !p.dynamic:
 		r.fail(a.at, "neighbors: %s is not on-link at port %q, whose subnets are %s", a.v, p.name, r.subnetList(p))
 	case at != nil:
 		r.refuseEdge("neighbors", a, subnet)

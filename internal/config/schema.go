@@ -31,7 +31,7 @@ func mappingSchema[T any](keys []key[T]) *jsonschema.Schema {
 		AdditionalProperties: &jsonschema.Schema{Not: &jsonschema.Schema{}},
 	}
 	for _, k := range keys {
-		if k.planned != "" || k.refused != "" {
+		if k.refused != "" {
 			continue
 		}
 		// The same kind of value may stand behind several keys.

@@ -56,6 +56,7 @@ func (v *validator) all() {
 	}
 	v.devices()
 	v.macs()
+	v.dhcpClients()
 	v.overlaps()
 	for i, p := range v.raw.ports {
 		v.host(i, p)
@@ -69,6 +70,8 @@ func (v *validator) all() {
 	v.sessions()
 	v.portMapping()
 	v.firewall()
+	v.dns()
+	v.dhcp()
 }
 
 // settings fills in everything that stands alone.

@@ -24,6 +24,9 @@ func (v *validator) host(i int, p *rawPort) {
 		v.fail(p.host.at, "host: port %q has no address of its own: give it one with `address:`, the host's gateway", p.name)
 		return
 	}
+	if p.dynamic && h.gateway.good() {
+		v.fail(h.gateway.at, "host: the address of port %q comes by DHCP, so that the host cannot be told it here: remove `gateway:`", p.name)
+	}
 	own := v.subnetsOf(p)
 	for j, a := range h.address.v {
 		if !v.stationAddress("host address", a, false) {

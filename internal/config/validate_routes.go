@@ -178,7 +178,7 @@ func (v *validator) nextHop(r *rawRoute, hop placed[netip.Addr]) bool {
 	case through == nil && v.reach.incomplete:
 		return true
 	case through == nil:
-		v.fail(hop.at, "via: %s is on no port's subnet, and no route leads to it; the subnets are %s", hop.v, v.subnetList(nil))
+		v.fail(hop.at, "via: %s is on no port's subnet, and no route leads to it; the subnets are %s%s", hop.v, v.subnetList(nil), v.dynamicHint())
 		return false
 	case through.mark == onPath:
 		v.fail(hop.at, "via: %s is reached through %s, and that again through this route: a loop; give a next hop on a port's subnet", hop.v, prefix)

@@ -222,10 +222,6 @@ func interfacePrefix() value[netip.Prefix] {
 	return value[netip.Prefix]{
 		schema: &jsonschema.Schema{Type: "string", Pattern: prefixPattern},
 		read: func(d *decoder, what string, n *yaml.Node) (netip.Prefix, bool) {
-			if n.Kind == yaml.ScalarNode && n.Value == "dhcp" {
-				d.fail(n, "%s: the DHCP client is not built yet (planned): give an address such as 10.1.0.1/24", what)
-				return netip.Prefix{}, false
-			}
 			return readPrefix(d, what, n, "24")
 		},
 	}
