@@ -146,6 +146,7 @@ func (r *Router) apply(c *config.Config, waiting bool) (err error) {
 	r.tellReadOnly()
 	r.stack.SetAddresses(r.ownAddresses())
 	r.changeUPnP()
+	r.changeDNS()
 	return nil
 }
 

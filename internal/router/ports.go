@@ -315,6 +315,7 @@ func (r *Router) claimAddresses(p *portState) {
 	r.stack.SetAddresses(r.ownAddresses())
 	r.outsideChanged()
 	r.changeUPnP()
+	r.changeDNS()
 }
 
 // releaseAddresses gives up those that are not to be kept.

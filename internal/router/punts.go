@@ -65,7 +65,9 @@ func (r *Router) local(now time.Time, p *dataplane.Punt) {
 		return
 	}
 	if !r.ripReceive(now, p, ip) && !r.portMapReceive(now, p, ip) && !r.upnpReceive(now, p, ip) {
-		r.stack.Deliver(ip)
+		if !r.dnsKeepsOut(now, p, ip) {
+			r.stack.DeliverFrom(uint32(p.Port), ip)
+		}
 	}
 }
 

@@ -34,6 +34,7 @@ import (
 	"vrouterd/internal/rib"
 	"vrouterd/pkg/arp"
 	"vrouterd/pkg/dataplane"
+	"vrouterd/pkg/dns"
 	"vrouterd/pkg/rip"
 )
 
@@ -71,6 +72,7 @@ type Router struct {
 	stateful    *stateful // sessions, NAT, firewall
 	portMapping portMapping
 	upnp        upnp
+	dns         *resolver
 
 	ports map[string]*portState
 	byID  map[dataplane.PortID]*portState
@@ -97,6 +99,7 @@ func New(opt Options) (*Router, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
+	seed := dnsSeed(opt.Rand)
 	if opt.Rand == nil {
 		opt.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}
@@ -133,6 +136,7 @@ func New(opt Options) (*Router, error) {
 		byID:     map[dataplane.PortID]*portState{},
 		reserved: map[string]dataplane.PortID{},
 		events:   newEventLog(),
+		dns:      newResolver(seed),
 		config:   &config.Config{},
 		readOnly: func(string) error { return nil },
 		timer:    time.NewTimer(time.Hour),
@@ -170,6 +174,16 @@ func (r *Router) do(f func()) error {
 		return nil
 	case <-r.stopped:
 		return errStopped
+	}
+}
+
+// post runs f on the control goroutine without waiting for what comes of it; false: the router is stopping.
+func (r *Router) post(f func()) bool {
+	select {
+	case r.requests <- f:
+		return true
+	case <-r.stopped:
+		return false
 	}
 }
 
@@ -223,6 +237,7 @@ func (r *Router) tick() {
 	r.expireSessions(now)
 	r.announceDue(now)
 	r.upnpDue(now)
+	r.dnsStep(now, dns.Tick{})
 	r.retryPorts(now)
 	r.confirmDue(now)
 }
@@ -275,6 +290,9 @@ func (r *Router) arm() {
 	if r.rip != nil {
 		earlier(r.rip.Next())
 	}
+	if r.dns.machine != nil {
+		earlier(r.dns.machine.Next())
+	}
 	for _, p := range r.ports {
 		earlier(p.retryAt)
 	}
@@ -291,6 +309,7 @@ func (r *Router) arm() {
 func (r *Router) shutdown() {
 	r.stopRIP(time.Now())
 	r.stopUPnP()
+	r.stopDNS()
 	for _, p := range r.ports {
 		r.neighborActions(r.arp.Step(time.Now(), arp.PortDown{Port: arp.PortID(p.id)}))
 	}

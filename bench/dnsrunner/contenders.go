@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"vrouterd/bench/internal/site"
+)
+
+// start starts a contender between a client and an upstream, and says in which namespace the client is.
+func start(s *site.Site, name string, o options) (client string, upstream *site.Process, err error) {
+	if client, err = s.Namespace("client"); err != nil {
+		return "", nil, err
+	}
+	up, err := s.Namespace("up")
+	if err != nil {
+		return "", nil, err
+	}
+	if name == "dnsmasq" {
+		err = startDNSMasq(s, client, up)
+	} else {
+		err = startVrouterd(s, o, client, up)
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	// Its names live for an hour: none grows old during a turn.
+	upstream, err = s.Spawn(up, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file",
+		"--no-resolv", "--no-hosts", "--addn-hosts="+o.hosts(), "--local-ttl=3600", "--bind-dynamic", "--listen-address=10.9.8.2")
+	return client, upstream, err
+}
+
+// startDNSMasq runs dnsmasq with veth pairs to both, and a cache as large as ours.
+func startDNSMasq(s *site.Site, client, up string) error {
+	ns, err := s.Namespace("dnsmasq")
+	if err != nil {
+		return err
+	}
+	if err := s.Cable(site.End{Namespace: ns, Device: "lan", Address: "10.9.9.1/24"}, site.End{Namespace: client, Device: "eth0", Address: "10.9.9.2/24"}); err != nil {
+		return err
+	}
+	if err := s.Cable(site.End{Namespace: ns, Device: "wan", Address: "10.9.8.1/24"}, site.End{Namespace: up, Device: "eth0", Address: "10.9.8.2/24"}); err != nil {
+		return err
+	}
+	_, err = s.Spawn(ns, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file",
+		"--no-resolv", "--no-hosts", "--server=10.9.8.2", "--cache-size=10000", "--dns-forward-max=1000", "--bind-interfaces", "--listen-address=10.9.9.1")
+	return err
+}
+
+// startVrouterd runs vrouterd with a TAP in either namespace.
+func startVrouterd(s *site.Site, o options, client, up string) error {
+	name := s.Name("r")
+	text := fmt.Sprintf(`name: %s
+ports:
+  lan: {netns: %s, device: eth0, address: 10.9.9.1/24, host: {address: 10.9.9.2/24}}
+  wan: {netns: %s, device: eth0, address: 10.9.8.1/24, host: {address: 10.9.8.2/24}}
+dns: {listen: [lan], upstream: [10.9.8.2]}
+`, name, client, up)
+	file := filepath.Join(o.dir, "vrouterd.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		return err
+	}
+	_, err := s.Spawn(up, filepath.Join(o.dir, "vrouterd"), "-c", file, "--state-dir", filepath.Join(o.dir, "state", name), "--socket-dir", o.dir)
+	if err != nil {
+		return err
+	}
+	return s.Until("vrouterd's ports are there", func() error { return s.IP("-n", up, "link", "show", "eth0") })
+}
