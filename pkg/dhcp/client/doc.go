@@ -36,5 +36,5 @@
 // # Files
 //
 // types.go, reason.go; machine.go (events in, deadlines), transitions.go (the table), input.go (the ladder), steps.go (what a transition does),
-// output.go (messages), lease.go (what a server's options say), search.go (domain names).
+// output.go (messages), lease.go (what a server's options say).
 package client

@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"vrouterd/internal/packet"
@@ -48,7 +49,7 @@ func (m *Machine) leaseOf(a *dhcp.Message, server packet.Addr) (*Lease, Reason) 
 		DNS:      hosts(a.Options[dhcp.OptionDNS], 0),
 		NTP:      hosts(a.Options[dhcp.OptionNTP], 0),
 		Domain:   domain(a.Options[dhcp.OptionDomain]),
-		Search:   searchList(a.Options[dhcp.OptionSearch]),
+		Search:   search(a.Options[dhcp.OptionSearch]),
 		Routes:   classlessRoutes(a.Options[dhcp.OptionClasslessRoutes]),
 		Options:  map[uint8][]byte(a.Options),
 		Acquired: m.sent,
@@ -74,24 +75,24 @@ func (m *Machine) times(l *Lease, a *dhcp.Message) Reason {
 	if d == 0 {
 		return IgnoredLeaseTime
 	}
-	t1, told1 := seconds(a, dhcp.OptionRenewalTime)
-	t2, told2 := seconds(a, dhcp.OptionRebindingTime)
-	if !told2 || t2 <= 0 || t2 >= d {
-		t2 = d * 7 / 8
-	}
-	if !told1 || t1 <= 0 || t1 >= t2 {
-		t1 = d/2 - m.within(d/32)
-		if t1 >= t2 { // the server's T2 comes sooner
-			t2 = d * 7 / 8
-		}
+	half, most := d/2-m.within(d/32), d*7/8
+	t1, t2 := seconds(a, dhcp.OptionRenewalTime, half), seconds(a, dhcp.OptionRebindingTime, most)
+	if t1 <= 0 || t2 <= t1 || d <= t2 {
+		t1, t2 = half, most
 	}
 	l.T1, l.T2, l.Expires = l.Acquired.Add(t1), l.Acquired.Add(t2), l.Acquired.Add(d)
+	if m.over(l.Expires) {
+		return IgnoredLeaseTime
+	}
 	return ReasonNone
 }
 
-func seconds(a *dhcp.Message, code uint8) (time.Duration, bool) {
-	n, told := a.Uint32(code)
-	return time.Duration(n) * time.Second, told
+// seconds is an option that holds a time, or what counts without it.
+func seconds(a *dhcp.Message, code uint8, without time.Duration) time.Duration {
+	if n, told := a.Uint32(code); told {
+		return time.Duration(n) * time.Second
+	}
+	return without
 }
 
 // host reports an address that a host may have.
@@ -127,6 +128,31 @@ func classlessRoutes(v []byte) []Route {
 		}
 	}
 	return out
+}
+
+// search is option 119, but for names of which no host name can be made. nil: there is none, or the option is malformed.
+func search(v []byte) (out []string) {
+	names, _ := dhcp.DecodeSearch(v)
+	for _, n := range names {
+		if d := domain([]byte(n)); d != "" && len(out) < maxSearch {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// domain is option 15: a name in text. "": it is none.
+func domain(v []byte) string {
+	s := strings.ToLower(strings.TrimSuffix(strings.TrimRight(string(v), "\x00"), "."))
+	if len(s) > 253 {
+		return ""
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return ""
+		}
+	}
+	return s
 }
 
 // clone is a copy that shares nothing.

@@ -30,7 +30,7 @@ const (
 	IgnoredOther       // another address than the one asked for
 	IgnoredNoMask      // no subnet mask
 	IgnoredMask        // no subnet mask that a network can have
-	IgnoredLeaseTime   // a lease of no time
+	IgnoredLeaseTime   // a lease of no time, or one that is over when it comes
 	NumReasons
 )
 
@@ -59,7 +59,7 @@ var reasons = [NumReasons][2]string{
 	IgnoredOther:       {"other_address", "a message confirms another address than the one that was asked for"},
 	IgnoredNoMask:      {"no_mask", "a message has no subnet mask"},
 	IgnoredMask:        {"mask", "a message has a subnet mask that no network can have"},
-	IgnoredLeaseTime:   {"lease_time", "a message gives a lease of no time"},
+	IgnoredLeaseTime:   {"lease_time", "a message gives a lease of no time, or comes when it is over"},
 }
 
 func (r Reason) String() string {
