@@ -96,7 +96,11 @@ func (s *station) after(d time.Duration) {
 func message(words string) *dns.Msg {
 	f := strings.Fields(words)
 	m := new(dns.Msg)
-	m.SetQuestion(dns.Fqdn(f[0]), dns.StringToType[f[1]])
+	qtype, known := dns.StringToType[f[1]]
+	if !known {
+		fmt.Sscanf(f[1], "TYPE%d", &qtype)
+	}
+	m.SetQuestion(dns.Fqdn(f[0]), qtype)
 	m.Id = 4711
 	for i := 2; i < len(f); i++ {
 		switch f[i] {
@@ -183,6 +187,9 @@ func recordText(rr dns.RR) string {
 	h := rr.Header()
 	if soa, is := rr.(*dns.SOA); is {
 		return fmt.Sprintf("%s SOA %d", h.Name, soa.Minttl)
+	}
+	if odd, is := rr.(*dns.RFC3597); is {
+		return fmt.Sprintf("%s %v %s", h.Name, dns.Type(h.Rrtype), odd.Rdata)
 	}
 	return h.Name + " " + dns.Type(h.Rrtype).String() + " " + strings.ReplaceAll(strings.TrimPrefix(rr.String(), h.String()), "\t", " ")
 }

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -217,6 +218,9 @@ func (r CacheRow) Records(most int) (out []string) {
 	for _, rr := range msg.Answer[:min(most, len(msg.Answer))] {
 		h := rr.Header()
 		text := strings.TrimPrefix(rr.String(), h.String())
+		if odd, is := rr.(*dns.RFC3597); is {
+			text = fmt.Sprintf(`\# %d %s`, len(odd.Rdata)/2, odd.Rdata)
+		}
 		out = append(out, dns.Type(h.Rrtype).String()+" "+text)
 	}
 	return out
