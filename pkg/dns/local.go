@@ -37,7 +37,7 @@ func (m *Machine) here(q *question, from netip.Addr) (*entry, *alias, Reason) {
 				return nil, nil, ReasonAliasLoop
 			}
 			name, text = []byte(wire), target
-			if q.qtype == typeCNAME {
+			if q.qtype == typeCNAME || q.qtype == typeAny {
 				return m.compose(q, codeSuccess, chain, nil), nil, ReasonNone
 			}
 			continue

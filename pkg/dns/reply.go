@@ -42,7 +42,6 @@ func (m *Machine) reply(ev Reply) {
 	m.count.Refused[why]++
 	if why == ReasonReplyRebind {
 		e = bareEntry(f.name, f.qtype, f.bits, codeRefused)
-		e.reason = why
 		m.end(a)
 		m.finish(f, e, failureTTL)
 		return
