@@ -111,6 +111,11 @@ func (r *Router) apply(c *config.Config, waiting bool) (err error) {
 			r.removePort(p)
 		}
 	}
+	for i := range c.Ports { // while the address is there to give it back from
+		if p := r.ports[c.Ports[i].Name]; p != nil && c.Ports[i].DHCP == nil {
+			r.stopClient(p)
+		}
+	}
 	for i := range c.Ports { // first: an address may move to another port
 		if p, want := r.ports[c.Ports[i].Name], &c.Ports[i]; p != nil {
 			keep := r.addressesOf(want)
@@ -147,6 +152,7 @@ func (r *Router) apply(c *config.Config, waiting bool) (err error) {
 	r.stack.SetAddresses(r.ownAddresses())
 	r.changeUPnP()
 	r.changeDNS()
+	r.changeDHCP()
 	return nil
 }
 
@@ -207,6 +213,7 @@ func (r *Router) changePort(p *portState, want *config.Port) {
 		return
 	}
 	p.forgetTentative()
+	r.changeClient(p, &was)
 	r.showPort(p)
 	if p.holds {
 		r.claimAddresses(p)

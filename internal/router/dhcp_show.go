@@ -1,9 +1,12 @@
 package router
 
 import (
+	"errors"
 	"fmt"
+	"time"
 
 	"vrouterd/internal/control/api"
+	"vrouterd/pkg/dhcp/client"
 )
 
 // DHCP are the rows of `show dhcp`.
@@ -34,7 +37,25 @@ func noDHCPClient(port string) error {
 }
 
 // DHCPRelease gives a port's address back to its server.
-func (r *Router) DHCPRelease(_ api.Peer, port string) error { return noDHCPClient(port) }
+func (r *Router) DHCPRelease(_ api.Peer, port string) error {
+	return r.tellClient(port, client.Release{})
+}
 
 // DHCPRenew asks for a port's address anew at once.
-func (r *Router) DHCPRenew(_ api.Peer, port string) error { return noDHCPClient(port) }
+func (r *Router) DHCPRenew(_ api.Peer, port string) error {
+	return r.tellClient(port, client.Renew{})
+}
+
+func (r *Router) tellClient(port string, e client.Event) (err error) {
+	stopped := r.do(func() {
+		switch p := r.ports[port]; {
+		case p == nil:
+			err = &api.Error{Code: api.NotFound, Message: fmt.Sprintf("there is no port %q; the ports are %s", port, r.portNames())}
+		case p.client == nil:
+			err = noDHCPClient(port)
+		default:
+			r.clientStep(time.Now(), p, e)
+		}
+	})
+	return errors.Join(stopped, err)
+}

@@ -9,6 +9,7 @@ import (
 	"vrouterd/pkg/conntrack"
 	"vrouterd/pkg/dataplane"
 	"vrouterd/pkg/dataplane/fib"
+	"vrouterd/pkg/dhcp"
 	"vrouterd/pkg/firewall"
 	"vrouterd/pkg/rip"
 )
@@ -36,6 +37,10 @@ func (w *walk) input() bool {
 	}
 	if reason, bad := dataplane.Martian(src, dst, w.r.config.Forwarding.ClassE); bad {
 		return w.end("dropped", reason, "input", 0, "%s", reason.Description())
+	}
+	if k := &w.parsed.Key; w.in.client != nil && k.Protocol == packet.ProtoUDP && k.DstPort == dhcp.ClientPort {
+		w.say("input", "pass", line, "a DHCP answer that names the hardware address %v goes to the client on port %s, whatever its destination; any other packet goes on",
+			w.in.cfg.MAC, w.in.cfg.Name)
 	}
 	mode := w.in.cfg.ReversePath
 	if mode == config.ReversePathOff || mode == "" || src == 0 || dst == packet.Broadcast || dst.IsMulticast() {
@@ -90,9 +95,17 @@ func (w *walk) group() bool {
 	return true
 }
 
-// toEveryone ends the way of what was sent to all: RIP alone listens.
+// toEveryone ends the way of what was sent to all: DHCP and RIP alone listen.
 func (w *walk) toEveryone(reason dataplane.DropReason, group bool) bool {
 	k := &w.parsed.Key
+	if d := &w.r.dhcp; k.Protocol == packet.ProtoUDP && k.DstPort == dhcp.ServerPort && !group {
+		if slices.Contains(d.relayPorts, w.in.id) {
+			return w.end("delivered", 0, "output", w.in.cfg.Pos.Line, "handed to the DHCP relay of port %s", w.in.cfg.Name)
+		}
+		if d.server != nil {
+			return w.end("delivered", 0, "output", w.in.cfg.Pos.Line, "handed to the DHCP server, which takes it where it serves port %s", w.in.cfg.Name)
+		}
+	}
 	if w.r.rip != nil && k.Protocol == packet.ProtoUDP && k.DstPort == rip.UDPPort {
 		return w.end("delivered", 0, "output", w.in.cfg.Pos.Line, "handed to RIP, which takes it where it speaks on port %s", w.in.cfg.Name)
 	}

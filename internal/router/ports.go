@@ -17,6 +17,7 @@ import (
 	"vrouterd/internal/rib"
 	"vrouterd/pkg/arp"
 	"vrouterd/pkg/dataplane"
+	"vrouterd/pkg/dhcp/client"
 	"vrouterd/pkg/rip"
 )
 
@@ -121,6 +122,9 @@ func (r *Router) addPort(c *config.Port, dev Device, why error) {
 	r.ports[c.Name] = p
 	r.byID[p.id] = p
 	delete(r.reserved, c.Name)
+	if c.DHCP != nil {
+		r.startClient(p)
+	}
 	if dev == nil {
 		r.portMissing(p, why)
 		r.showPort(p)
@@ -174,6 +178,7 @@ func (r *Router) unplug(p *portState) {
 
 // removePort forgets a port that the configuration no longer has.
 func (r *Router) removePort(p *portState) {
+	r.stopClient(p)
 	p.link = port.State{Word: "removed", Reason: "the configuration has it no longer"}
 	r.unplug(p)
 	r.forgetPermanent(p)
@@ -215,11 +220,13 @@ func (r *Router) reconsider(p *portState) {
 		r.arpPortUp(p, now)
 		r.ripPortUp(p, now)
 		r.event("port_up", p.cfg.Name, "port "+p.cfg.Name+" is up", nil)
+		r.clientStep(now, p, client.LinkUp{})
 		return
 	}
 	if p.cfg.Kind == config.TAP {
 		r.neighborActions(r.arp.Step(now, arp.PortDown{Port: arp.PortID(p.id)}))
 	}
+	r.clientStep(now, p, client.LinkDown{})
 	r.ripStep(now, rip.PortDown{Port: rip.PortID(p.id)})
 	r.rib.SetPort(uint32(p.id), false)
 	word, why := p.state()
@@ -251,6 +258,13 @@ func (r *Router) onLink(p *portState) (out []netip.Prefix) {
 	for i := range r.config.Routes {
 		if c := &r.config.Routes[i]; c.Port == p.cfg.Name && len(c.Via) == 0 && c.Type == config.Unicast {
 			out = append(out, c.To)
+		}
+	}
+	if p.client != nil {
+		for _, route := range p.client.routes {
+			if !route.NextHops[0].Addr.IsValid() {
+				out = append(out, route.Prefix)
+			}
 		}
 	}
 	return out
@@ -316,6 +330,9 @@ func (r *Router) claimAddresses(p *portState) {
 	r.outsideChanged()
 	r.changeUPnP()
 	r.changeDNS()
+	if r.dhcp.relay != nil {
+		r.changeRelay()
+	}
 }
 
 // releaseAddresses gives up those that are not to be kept.

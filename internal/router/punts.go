@@ -14,6 +14,10 @@ func (r *Router) punted(p *dataplane.Punt) {
 	now := time.Now()
 	switch p.Reason {
 	case dataplane.PuntARP:
+		r.sawARP(p.Port, p.Packet)
+		if r.contradicts(now, p.Port, p.Packet) {
+			return
+		}
 		eth := packet.Ethernet(p.Link[:])
 		r.neighborActions(r.arp.Step(now, arp.Frame{
 			Port: arp.PortID(p.Port), Src: eth.Src(), Dst: eth.Dst(), Payload: p.Packet,
@@ -21,13 +25,15 @@ func (r *Router) punted(p *dataplane.Punt) {
 	case dataplane.PuntLocal:
 		r.local(now, p)
 	case dataplane.PuntBroadcast:
-		if !r.ripReceive(now, p, p.Packet) {
+		if !r.dhcpReceive(now, p, p.Packet) && !r.ripReceive(now, p, p.Packet) {
 			r.dp.CountDrop(dataplane.DropBroadcast)
 		}
 	case dataplane.PuntMulticast:
 		if !r.ripReceive(now, p, p.Packet) && !r.upnpReceive(now, p, p.Packet) {
 			r.dp.CountDrop(dataplane.DropMulticast)
 		}
+	case dataplane.PuntDHCPClient:
+		r.clientReceive(now, p)
 	case dataplane.PuntRouterAlert:
 		r.send.Forward(p) // nothing here asks for such packets yet: they go their way
 	case dataplane.PuntResolve:
@@ -64,7 +70,7 @@ func (r *Router) local(now time.Time, p *dataplane.Punt) {
 		r.holdLocal(now, p, ip)
 		return
 	}
-	if !r.ripReceive(now, p, ip) && !r.portMapReceive(now, p, ip) && !r.upnpReceive(now, p, ip) {
+	if !r.dhcpReceive(now, p, ip) && !r.sawEcho(ip) && !r.ripReceive(now, p, ip) && !r.portMapReceive(now, p, ip) && !r.upnpReceive(now, p, ip) {
 		if !r.dnsKeepsOut(now, p, ip) {
 			r.stack.DeliverFrom(uint32(p.Port), ip)
 		}

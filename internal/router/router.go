@@ -34,6 +34,7 @@ import (
 	"vrouterd/internal/rib"
 	"vrouterd/pkg/arp"
 	"vrouterd/pkg/dataplane"
+	"vrouterd/pkg/dhcp/server"
 	"vrouterd/pkg/dns"
 	"vrouterd/pkg/rip"
 )
@@ -47,6 +48,8 @@ type Options struct {
 	Log        *slog.Logger
 	Attach     Attacher // how ports are made
 	Rand       *rand.Rand
+
+	openJournal func(path string, r *Router) (leaseJournal, []server.Lease, error) // nil: on disk; tests have others
 }
 
 // Router is one IPv4 router.
@@ -73,6 +76,8 @@ type Router struct {
 	portMapping portMapping
 	upnp        upnp
 	dns         *resolver
+	dhcp        dhcpService
+	probes      addressProbes
 
 	ports map[string]*portState
 	byID  map[dataplane.PortID]*portState
@@ -144,6 +149,7 @@ func New(opt Options) (*Router, error) {
 	for _, damaged := range past.Damaged() {
 		r.log.Warn("a kept revision cannot be read", "error", damaged)
 	}
+	r.dhcp.written.bell = make(chan struct{}, 1)
 	r.stateful = r.newStateful(opt.Rand.Uint64())
 	r.rib = rib.New(rib.Options{PortName: r.portName})
 	r.arp = arp.New(arp.Config{}, opt.Rand)
@@ -206,6 +212,8 @@ func (r *Router) Run(ctx context.Context) error {
 			r.portEvent(e)
 		case f := <-r.dp.Failures():
 			r.portFailed(f)
+		case <-r.dhcp.written.bell:
+			r.leasesDurable()
 		case <-r.timer.C:
 			r.tick()
 		}
@@ -238,6 +246,9 @@ func (r *Router) tick() {
 	r.announceDue(now)
 	r.upnpDue(now)
 	r.dnsStep(now, dns.Tick{})
+	r.probesDue(now)
+	r.serverDue(now)
+	r.clientsDue(now)
 	r.retryPorts(now)
 	r.confirmDue(now)
 }
@@ -267,6 +278,7 @@ func (r *Router) settle() {
 			break
 		}
 	}
+	r.commitLeases()
 	r.noteReadiness()
 	r.arm()
 }
@@ -293,8 +305,16 @@ func (r *Router) arm() {
 	if r.dns.machine != nil {
 		earlier(r.dns.machine.Next())
 	}
+	earlier(r.probes.next)
+	earlier(r.dhcp.retryAt)
+	if r.dhcp.server != nil {
+		earlier(r.dhcp.server.Next())
+	}
 	for _, p := range r.ports {
 		earlier(p.retryAt)
+		if p.client != nil {
+			earlier(p.client.machine.Next())
+		}
 	}
 	if r.confirm != nil {
 		earlier(r.confirm.deadline)
@@ -307,6 +327,8 @@ func (r *Router) arm() {
 
 // shutdown closes every port and leaves nothing behind.
 func (r *Router) shutdown() {
+	r.closeJournal()
+	r.stopClients(time.Now())
 	r.stopRIP(time.Now())
 	r.stopUPnP()
 	r.stopDNS()

@@ -12,6 +12,7 @@ import (
 	"vrouterd/internal/rcu"
 	"vrouterd/pkg/conntrack"
 	"vrouterd/pkg/dataplane"
+	"vrouterd/pkg/dhcp"
 	"vrouterd/pkg/firewall"
 	"vrouterd/pkg/nat"
 	"vrouterd/pkg/rip"
@@ -266,10 +267,28 @@ func (r *Router) natPolicy(c *config.Config) *nat.Policy {
 		}
 	}
 	policy := nat.NewPolicy(rules, forwards, own)
-	if c.RIP != nil {
-		policy.Serve(packet.ProtoUDP, rip.UDPPort)
+	if ports := servedPorts(c); len(ports) > 0 {
+		policy.Serve(packet.ProtoUDP, ports...)
 	}
 	return policy
+}
+
+// servedPorts are the UDP ports at which the router itself is spoken to.
+func servedPorts(c *config.Config) (ports []uint16) {
+	if c.RIP != nil {
+		ports = append(ports, rip.UDPPort)
+	}
+	if c.DHCP != nil {
+		ports = append(ports, dhcp.ServerPort)
+	}
+	if slices.ContainsFunc(c.Ports, func(p config.Port) bool { return p.DHCP != nil }) {
+		ports = append(ports, dhcp.ClientPort)
+	}
+	if c.DNS != nil {
+		const dnsPort = 53
+		ports = append(ports, dnsPort)
+	}
+	return ports
 }
 
 func (r *Router) natRule(c *config.Config, n *config.NATRule) nat.Rule {
