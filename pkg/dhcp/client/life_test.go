@@ -1,6 +1,7 @@
 package client
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -210,6 +211,20 @@ func TestLeaseThatEndedWhileTheRouterWasDownIsForgotten(t *testing.T) {
 	s := newStation(t, c)
 	s.now = start.Add(2 * time.Hour)
 	s.expect(s.step(LinkUp{}), saveNone, "discover 0.0.0.0 -> 255.255.255.255 requested 10.0.0.100")
+}
+
+func TestSavedLeaseThatMakesNoSenseIsAsNone(t *testing.T) {
+	for _, l := range []*Lease{
+		{},
+		{Addr: netip.MustParsePrefix("10.0.0.9/24")},
+		{Addr: netip.MustParsePrefix("127.0.0.1/8"), Server: server},
+		{Addr: netip.MustParsePrefix("2001:db8::1/64"), Server: server},
+	} {
+		c := basic()
+		c.Initial = l
+		s := newStation(t, c)
+		s.expect(s.step(LinkUp{}), discover)
+	}
 }
 
 func TestAddressIsKeptUntilItExpiresWhenNobodyConfirmsIt(t *testing.T) {

@@ -64,9 +64,12 @@ type Counters struct {
 	Renewed        uint64             // leases that were confirmed or renewed
 }
 
-// New makes a client that waits for a link. All its randomness comes from rng.
+// New makes a client that waits for a link. All its randomness comes from rng. An Initial lease that no server can have given is as none.
 func New(c Config, rng *rand.Rand) *Machine {
-	m := &Machine{cfg: c, rng: rng, lease: c.Initial.clone()}
+	m := &Machine{cfg: c, rng: rng}
+	if l := c.Initial; l != nil && l.Addr.IsValid() && l.Addr.Addr().Is4() && host(AddrOf(l)) && host(l.Server) {
+		m.lease = l.clone()
+	}
 	m.cfg.Initial = nil
 	return m
 }

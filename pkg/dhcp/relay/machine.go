@@ -20,6 +20,7 @@ const (
 type Machine struct {
 	ports   map[PortID]*port
 	order   []*port // as configured
+	own     map[packet.Addr]bool
 	other   Counters
 	actions []Action
 	buf     []byte // what the Send actions of this Step point into
@@ -76,7 +77,10 @@ func (m *Machine) Step(_ time.Time, ev Event) []Action {
 
 func (m *Machine) configure(c Config) {
 	old := m.ports
-	m.ports, m.order = map[PortID]*port{}, m.order[:0]
+	m.ports, m.order, m.own = map[PortID]*port{}, m.order[:0], map[packet.Addr]bool{}
+	for _, a := range c.Own {
+		m.own[a] = true
+	}
 	for _, conf := range c.Ports {
 		p := &port{Port: conf}
 		if p.MaxHops == 0 {
@@ -94,6 +98,7 @@ func (m *Machine) configure(c Config) {
 		if before := old[p.Port.Port]; before != nil {
 			p.count = before.count
 		}
+		m.own[p.Addr] = true
 		m.ports[p.Port.Port] = p
 		m.order = append(m.order, p)
 	}
@@ -146,7 +151,7 @@ func (m *Machine) request(p *port, v view, l *layout) Reason {
 		return ReasonNoServer
 	case v[offHops] > p.MaxHops:
 		return ReasonHops
-	case giaddr != 0 && m.ours(giaddr):
+	case giaddr != 0 && m.own[giaddr]:
 		return ReasonSpoofed
 	case giaddr == 0 && len(l.agent) > 0 && !p.TrustAgent:
 		return ReasonAgent
@@ -172,11 +177,6 @@ func (m *Machine) request(p *port, v view, l *layout) Reason {
 		m.actions = append(m.actions, Send{Src: p.Addr, Dst: server, DstPort: dhcp.ServerPort, Payload: out})
 	}
 	return ReasonNone
-}
-
-// ours reports an address that the relay agent has on any port.
-func (m *Machine) ours(a packet.Addr) bool {
-	return slices.ContainsFunc(m.order, func(p *port) bool { return p.Addr == a })
 }
 
 // reply relays a server's answer to the client (RFC 1542 section 4.1.2).

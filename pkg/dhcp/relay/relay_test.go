@@ -186,7 +186,9 @@ func TestRequestThatBearsOurOwnGiaddrIsRefused(t *testing.T) {
 	g := lanPort()
 	g.Port, g.Addr = guest, addr("10.2.0.1")
 	m := newMachine(lanPort(), g)
-	for _, own := range []packet.Addr{gateway, g.Addr} {
+	uplink := addr("192.0.2.99")
+	m.Step(time.Time{}, Configure{Config{Ports: []Port{lanPort(), g}, Own: []packet.Addr{uplink}}})
+	for _, own := range []packet.Addr{gateway, g.Addr, uplink} {
 		refused(t, m, fromHost(request(func(m *dhcp.Message) { m.GIAddr = own })), ReasonSpoofed, lan)
 	}
 }

@@ -8,7 +8,10 @@ import (
 type PortID uint32
 
 // Config is what the relay does on each port.
-type Config struct{ Ports []Port }
+type Config struct {
+	Ports []Port
+	Own   []packet.Addr // the router's addresses on other ports: as giaddr of a request they are forged, too
+}
 
 // Port is a port with clients.
 type Port struct {
