@@ -44,6 +44,7 @@ type resolver struct {
 	clients map[netip.Addr]int         // how many each has
 	refused [numDNSRefusals]uint64     // what the router itself has refused
 	queued  atomic.Int64               // octets of answers that wait in connections
+	idle    time.Duration              // dnsIdle, but in tests
 }
 
 // dnsClient is somebody who waits for an answer: by a datagram, or on a connection.
@@ -68,7 +69,7 @@ func dnsSeed(given *rand.Rand) (seed [32]byte) {
 
 func newResolver(seed [32]byte) *resolver {
 	return &resolver{
-		rand:    rand.New(rand.NewChaCha8(seed)),
+		rand: rand.New(rand.NewChaCha8(seed)), idle: dnsIdle,
 		listens: map[dataplane.PortID]bool{}, served: map[netip.Addr]*dnsAddress{},
 		waiting: map[dns.ClientID]dnsClient{}, asks: map[dns.AskID]*dnsAsk{}, names: map[string]dns.Name{},
 		streams: map[*dnsStream]struct{}{}, clients: map[netip.Addr]int{},
@@ -80,17 +81,17 @@ type dnsRefusal uint8
 
 const (
 	dnsNotListed dnsRefusal = iota
-	dnsConnections
-	dnsConnectionsOfClient
+	dnsConnectionLimit
+	dnsClientConnectionLimit
 	dnsSlowReader
 	numDNSRefusals
 )
 
 var dnsRefusals = [numDNSRefusals]struct{ name, sentence string }{
-	dnsNotListed:           {"dns_port_not_listed", "a question came by a port that `dns.listen` does not name: it was answered as at a closed port"},
-	dnsConnections:         {"dns_connections", "a connection was closed at once: there are as many as there may be"},
-	dnsConnectionsOfClient: {"dns_connections_of_client", "a connection was closed at once: its client has as many as one may have"},
-	dnsSlowReader:          {"dns_slow_reader", "a connection was closed: its client does not read its answers"},
+	dnsNotListed:             {"dns_port_not_listed", "a question came by a port that `dns.listen` does not name: it was answered as at a closed port"},
+	dnsConnectionLimit:       {"dns_connections", "a connection was closed at once: there are as many as there may be"},
+	dnsClientConnectionLimit: {"dns_connections_of_client", "a connection was closed at once: its client has as many as one may have"},
+	dnsSlowReader:            {"dns_slow_reader", "a connection was closed: its client does not read its answers"},
 }
 
 // dnsStep gives the machine an event, does what it says, and tells it of asks that failed at once.

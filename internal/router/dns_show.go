@@ -1,17 +1,227 @@
 package router
 
-import "vrouterd/internal/control/api"
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"vrouterd/internal/control/api"
+	"vrouterd/pkg/dns"
+)
 
 // DNS is the row of `show dns`.
-func (r *Router) DNS() (rows []api.DNS) { return nil }
+func (r *Router) DNS() (rows []api.DNS) {
+	r.do(func() {
+		d, c := r.dns, r.config.DNS
+		if d.machine == nil || c == nil {
+			return
+		}
+		now := time.Now()
+		n, cache := d.machine.Counters(), d.machine.CacheStats()
+		row := api.DNS{
+			Listen: slices.Clone(c.Listen), Domain: c.Domain, RebindProtection: c.RebindProtection,
+			CacheEntries: cache.Entries, CacheMax: cache.MaxEntries, CacheBytes: cache.Octets,
+			CacheHits: cache.Hits, CacheMisses: cache.Misses, CacheEvicted: cache.Evicted,
+			Queries: n.Queries, QueriesTCP: n.QueriesTCP, AnsweredLocally: n.Local, AnsweredFailed: n.Failed, Truncated: n.Truncated,
+			Outstanding: cache.Outstanding, OutstandingMax: cache.MaximumOutstanding, Connections: len(d.streams),
+		}
+		for _, one := range d.machine.Names() {
+			if !one.Hidden {
+				row.Names++
+			}
+		}
+		var sum time.Duration
+		heard := 0
+		for _, u := range d.machine.Upstreams(now) {
+			row.Upstreams = append(row.Upstreams, r.dnsUpstreamRow(&u))
+			if u.Latency > 0 {
+				sum += u.Latency
+				heard++
+			}
+		}
+		if heard > 0 {
+			row.AverageSeconds = (sum / time.Duration(heard)).Seconds()
+		}
+		for _, refused := range r.dnsDrops() {
+			if row.Refused += refused.Packets; refused.Packets > 0 {
+				row.Refusals = append(row.Refusals, api.Refusal{Reason: refused.Reason, Description: refused.Description, Count: refused.Packets})
+			}
+		}
+		slices.SortStableFunc(row.Refusals, func(a, b api.Refusal) int { return cmp.Compare(b.Count, a.Count) })
+		rows = append(rows, row)
+	})
+	return rows
+}
 
-// DNSCache is a page of `show dns cache`.
-func (r *Router) DNSCache(api.DNSQuery) (page api.DNSCachePage, err error) { return page, nil }
+func (r *Router) dnsUpstreamRow(u *dns.UpstreamRow) api.DNSUpstream {
+	row := api.DNSUpstream{
+		Address: u.Server.String(), Domain: u.Domain, Source: "config", State: u.State.String(), LatencySeconds: u.Latency.Seconds(),
+		Queries: u.Queries, Answers: u.Answers, Timeouts: u.Timeouts, Failures: u.Failures, Outstanding: u.Outstanding, LastSeenSeconds: -1,
+	}
+	if u.LastAnswer >= 0 {
+		row.LastSeenSeconds = u.LastAnswer.Seconds()
+	}
+	return row
+}
 
-// DNSNames is a page of `show dns names`.
-func (r *Router) DNSNames(api.DNSQuery) (page api.DNSNamePage, err error) { return page, nil }
+// dnsDrops are the messages that DNS refused, or did not believe.
+func (r *Router) dnsDrops() (rows []api.Drop) {
+	d := r.dns
+	if d.machine == nil {
+		return nil
+	}
+	n := d.machine.Counters()
+	for reason := dns.ReasonNone + 1; reason < dns.NumReasons; reason++ {
+		rows = append(rows, api.Drop{Reason: reason.String(), Description: reason.Description(), Packets: n.Refused[reason]})
+	}
+	for reason, words := range dnsRefusals {
+		rows = append(rows, api.Drop{Reason: words.name, Description: words.sentence, Packets: d.refused[reason]})
+	}
+	return rows
+}
+
+// DNSCache is a page of `show dns cache`. The cursor is the name and type that the page before ended with.
+func (r *Router) DNSCache(q api.DNSQuery) (page api.DNSCachePage, err error) {
+	var rows []dns.CacheRow
+	stopped := r.do(func() {
+		if r.dns.machine == nil {
+			return
+		}
+		rows = r.dns.machine.Cache(time.Now(), q.Name)
+		page.Total = r.dns.machine.CacheStats().Entries
+		from, to := dnsPage(len(rows), q, func(i int) string { return rows[i].Name + " " + rows[i].Type })
+		if page.Next = ""; to < len(rows) {
+			page.Next = rows[to-1].Name + " " + rows[to-1].Type
+		}
+		for _, row := range rows[from:to] {
+			page.Entries = append(page.Entries, api.DNSCacheEntry{
+				Name: row.Name, Type: row.Type, State: row.State(), TTLSeconds: row.TTL.Seconds(), Hits: row.Hits, Answers: row.Records(maxShownRecords),
+			})
+		}
+	})
+	return page, stopped
+}
+
+// maxShownRecords is how many records of an answer a table shows.
+const maxShownRecords = 16
+
+// dnsPage finds a page among rows in order: it begins behind the cursor, and rows of one key are never parted.
+func dnsPage(n int, q api.DNSQuery, key func(int) string) (from, to int) {
+	for q.Cursor != "" && from < n && key(from) <= q.Cursor {
+		from++
+	}
+	to = min(n, from+q.Limit)
+	for to > from && to < n && key(to) == key(to-1) {
+		to++
+	}
+	return from, to
+}
+
+// DNSNames is a page of `show dns names`. The cursor is the name that the page before ended with.
+func (r *Router) DNSNames(q api.DNSQuery) (page api.DNSNamePage, err error) {
+	stopped := r.do(func() {
+		if r.dns.machine == nil {
+			return
+		}
+		var rows []dns.NameRow
+		for _, one := range r.dns.machine.Names() {
+			if one.Hidden {
+				continue
+			}
+			page.Total++
+			name := strings.ToLower(one.Name)
+			if q.Name == "" || name == q.Name || strings.HasSuffix(name, "."+q.Name) {
+				rows = append(rows, one)
+			}
+		}
+		key := func(i int) string { return strings.ToLower(rows[i].Name) }
+		from, to := dnsPage(len(rows), q, key)
+		if to < len(rows) {
+			page.Next = key(to - 1)
+		}
+		for _, row := range rows[from:to] {
+			source, _, _ := strings.Cut(row.Source, " ")
+			page.Names = append(page.Names, api.DNSName{Name: row.Name, Type: row.Type, Value: row.Value, Source: source})
+		}
+	})
+	return page, stopped
+}
 
 // FlushDNS forgets the answers of a name, or all, and tells how many.
-func (r *Router) FlushDNS(api.Peer, string) (int, error) {
-	return 0, &api.Error{Code: api.Conflict, Message: "DNS is not configured: a section `dns:` starts it"}
+func (r *Router) FlushDNS(_ api.Peer, name string) (n int, err error) {
+	stopped := r.do(func() {
+		if r.dns.machine == nil {
+			err = &api.Error{Code: api.Conflict, Message: "DNS is not configured: a section `dns:` starts it"}
+			return
+		}
+		r.dns.flushed = 0
+		r.dnsStep(time.Now(), dns.Flush{Name: name})
+		n = r.dns.flushed
+		what := "all answers"
+		if name != "" {
+			what = "the answers of " + name
+		}
+		r.event("dns_flushed", name, what+" forgotten: "+plural(n, "answer"), map[string]string{"name": name, "answers": strconv.Itoa(n)})
+	})
+	if stopped != nil {
+		return 0, stopped
+	}
+	return n, err
 }
+
+// dnsCounters are what else DNS counts.
+func (r *Router) dnsCounters(add func(name, description string, v uint64)) {
+	if r.dns.machine == nil {
+		return
+	}
+	n, cache := r.dns.machine.Counters(), r.dns.machine.CacheStats()
+	add("dns_queries", "DNS messages from clients", n.Queries)
+	add("dns_queries_tcp", "of them by TCP", n.QueriesTCP)
+	add("dns_answers_local", "DNS answers from names that are known here", n.Local)
+	add("dns_answers_cached", "DNS answers from the cache", n.Cached)
+	add("dns_answers_forwarded", "DNS answers from upstream servers", n.Forwarded)
+	add("dns_answers_failed", "DNS answers that tell of a failure (SERVFAIL)", n.Failed)
+	add("dns_answers_truncated", "DNS answers that were too long for UDP", n.Truncated)
+	add("dns_asked", "DNS questions that went to upstream servers", n.Asked)
+	add("dns_asked_tcp", "DNS messages to upstream servers by TCP", n.AskedTCP)
+	add("dns_joined", "DNS queries that waited for a question that was on its way already", n.Joined)
+	add("dns_cache_evicted", "DNS answers that left the cache before their time", cache.Evicted)
+}
+
+// collectDNS sends the gauges of DNS; what counts up is among the counters and drops.
+func (c collector) collectDNS(gauge func(*prometheus.Desc, float64, ...string), counter func(*prometheus.Desc, uint64, ...string)) {
+	for _, row := range c.r.DNS() {
+		gauge(dnsCacheEntries, float64(row.CacheEntries))
+		gauge(dnsCacheBytes, float64(row.CacheBytes))
+		gauge(dnsOutstanding, float64(row.Outstanding))
+		gauge(dnsConnections, float64(row.Connections))
+		gauge(dnsNames, float64(row.Names))
+		for i := range row.Upstreams {
+			u := &row.Upstreams[i]
+			up := 0.0
+			if u.State == dns.UpstreamUp.String() {
+				up = 1
+			}
+			gauge(dnsUpstreamUp, up, u.Address, u.Domain)
+			gauge(dnsUpstreamLatency, u.LatencySeconds, u.Address, u.Domain)
+			counter(dnsUpstreamQueries, u.Queries, u.Address, u.Domain)
+			counter(dnsUpstreamTimeouts, u.Timeouts, u.Address, u.Domain)
+		}
+	}
+}
+
+var (
+	dnsCacheEntries     = desc("dns_cache_entries", "DNS answers that are kept.")
+	dnsCacheBytes       = desc("dns_cache_bytes", "Memory of the DNS answers that are kept, octets.")
+	dnsOutstanding      = desc("dns_outstanding", "DNS questions that are on their way upstream.")
+	dnsConnections      = desc("dns_connections", "Connections of DNS clients by TCP.")
+	dnsNames            = desc("dns_names", "Names that are answered from here.")
+	dnsUpstreamUp       = desc("dns_upstream_up", "1 while an upstream server answers.", "server", "domain")
+	dnsUpstreamLatency  = desc("dns_upstream_latency_seconds", "Smoothed time that an upstream server takes to answer.", "server", "domain")
+	dnsUpstreamQueries  = desc("dns_upstream_queries_total", "Questions to an upstream server.", "server", "domain")
+	dnsUpstreamTimeouts = desc("dns_upstream_timeouts_total", "Questions that an upstream server did not answer in time.", "server", "domain")
+)

@@ -54,11 +54,11 @@ func (r *Router) dnsAccepted(c net.Conn) {
 		c.Close()
 		return
 	case len(d.streams) >= maxDNSStreams:
-		d.refused[dnsConnections]++
+		d.refused[dnsConnectionLimit]++
 		c.Close()
 		return
 	case d.clients[remote.Addr()] >= maxDNSStreamsPerClient:
-		d.refused[dnsConnectionsOfClient]++
+		d.refused[dnsClientConnectionLimit]++
 		c.Close()
 		return
 	}
@@ -130,12 +130,12 @@ func (r *Router) readDNS(s *dnsStream) {
 		case <-s.done:
 			return
 		}
-		s.conn.SetReadDeadline(time.Now().Add(dnsIdle))
+		s.conn.SetReadDeadline(time.Now().Add(r.dns.idle))
 		var length [2]byte
 		if _, err := io.ReadFull(in, length[:]); err != nil {
 			<-s.slots
 			if err == io.EOF {
-				s.finish()
+				s.finish(r.dns.idle)
 			}
 			return
 		}
@@ -150,8 +150,8 @@ func (r *Router) readDNS(s *dnsStream) {
 }
 
 // finish waits until a client that will ask no more, but may still listen, has its answers.
-func (s *dnsStream) finish() {
-	late := time.NewTimer(dnsIdle)
+func (s *dnsStream) finish(limit time.Duration) {
+	late := time.NewTimer(limit)
 	defer late.Stop()
 	for range maxDNSPipelined {
 		select {
@@ -200,7 +200,7 @@ func (r *Router) writeDNS(s *dnsStream) {
 	for {
 		select {
 		case b := <-s.out:
-			s.conn.SetWriteDeadline(time.Now().Add(dnsIdle))
+			s.conn.SetWriteDeadline(time.Now().Add(r.dns.idle))
 			_, err := s.conn.Write(b)
 			r.dns.queued.Add(-int64(len(b)))
 			if err != nil {
