@@ -282,6 +282,7 @@ func TestDNSClientsThatGoLeaveNothingBehind(t *testing.T) {
 	l := run(t, twoHosts(), resolving)
 	up := upstreamAt(t, l.host("lan2"))
 	release := up.holds("a.example.", "b.example.")
+	l.do(func() { l.dns.idle = 100 * time.Millisecond }) // so long it is waited for answers to who may have closed one side only
 	for range 3 {
 		c := dialTCP(t, l.host("lan1"), "10.1.0.1:53")
 		c.Write(framed(packed(1, "a.example."), packed(2, "b.example.")))
