@@ -29,6 +29,17 @@ func TestRenewingClientKeepsItsAddress(t *testing.T) {
 	}
 }
 
+func TestLeaseCountsFromTheMomentOfItsRequest(t *testing.T) {
+	s := newStation(t, basic())
+	s.step(LinkUp{})
+	s.step(s.answer(dhcp.Offer, nil))
+	s.after(2 * time.Second)
+	s.step(s.answer(dhcp.ACK, nil))
+	if l := s.m.Lease(); !l.Expires.Equal(start.Add(time.Hour)) {
+		t.Errorf("the lease ends at +%v, expected an hour after its REQUEST", l.Expires.Sub(start))
+	}
+}
+
 func TestUnansweredRenewalIsTriedAfterHalfOfWhatIsLeft(t *testing.T) {
 	s := bound(t, basic())
 	s.when = nil
