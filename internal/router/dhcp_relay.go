@@ -52,6 +52,11 @@ func (r *Router) relayConfig(c *config.DHCP) (out relay.Config) {
 		}
 		out.Ports = append(out.Ports, to)
 	}
+	for _, p := range r.inOrder() {
+		for _, own := range p.usable() {
+			out.Own = append(out.Own, packet.AddrFrom(own.Addr()))
+		}
+	}
 	return out
 }
 
