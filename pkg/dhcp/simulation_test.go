@@ -37,16 +37,30 @@ func attached(t *testing.T, n int, lease time.Duration) (*village, *office, []*g
 
 // relayed is a village with a relay between one server and one client.
 func relayed(t *testing.T, agent bool, lease time.Duration) (*village, *office, *guest) {
-	v := newVillage(t, 3)
+	v, o, guests := relayedAll(t, 1, agent, lease)
+	return v, o, guests[0]
+}
+
+// relayedAll is a village with a relay between one server and n clients.
+func relayedAll(t *testing.T, n int, agent bool, lease time.Duration) (*village, *office, []*guest) {
+	v := newVillage(t, uint64(n)+3)
 	o := v.office(farServer, subnet("home", "10.0.0.0/24", 0, 0, lease))
-	g, r := v.guest(1), v.gate(addr("10.0.0.1"), "10.0.0.0/24", agent, farServer)
-	v.lan = v.world.Connect(time.Millisecond, r.host, g.host)
+	r := v.gate(addr("10.0.0.1"), "10.0.0.0/24", agent, farServer)
+	hosts := []*simnet.Host[wire]{r.host}
+	var guests []*guest
+	for i := range n {
+		g := v.guest(byte(i))
+		guests, hosts = append(guests, g), append(hosts, g.host)
+	}
+	v.lan = v.world.Connect(time.Millisecond, hosts...)
 	v.up = v.world.Connect(5*time.Millisecond, r.host, o.host)
 	v.has[addr("10.0.0.1")] = packet.MAC{2}
 	r.host.Start(r)
 	o.start()
-	g.start()
-	return v, o, g
+	for _, g := range guests {
+		g.start()
+	}
+	return v, o, guests
 }
 
 // expectAddr fails unless the client uses an address of the range, and that of before if there was one.
@@ -295,39 +309,49 @@ func TestRebindingGoesThroughTheRelay(t *testing.T) {
 	}
 }
 
-// TestNoAddressIsUsedTwiceWhateverHappens inflicts losses, crashes and cuts on clients and a server for a day; the village fails the test when two
+// TestNoAddressIsUsedTwiceWhateverHappens inflicts losses, crashes and cuts on clients and a server for hours; the village fails the test when two
 // clients use an address at a time. Afterwards everyone has one.
 func TestNoAddressIsUsedTwiceWhateverHappens(t *testing.T) {
-	for seed := range 5 {
-		v, o, guests := attached(t, 12+seed, 5*time.Minute)
-		v.lan.Loss, v.lan.Jitter = 0.2, 200*time.Millisecond
-		for range 500 {
-			v.world.Run(time.Duration(v.world.Rand.Int64N(int64(3 * time.Minute))))
-			g := guests[v.world.Rand.IntN(len(guests))]
-			switch v.world.Rand.IntN(8) {
-			case 0:
-				g.crash()
-				v.world.Run(time.Duration(v.world.Rand.Int64N(int64(10 * time.Minute))))
-				g.start()
-			case 1:
-				o.crash()
-				v.world.Run(time.Duration(v.world.Rand.Int64N(int64(10 * time.Minute))))
-				o.start()
-			case 2:
-				v.lan.SetCarrier(false)
-				v.world.Run(time.Duration(v.world.Rand.Int64N(int64(7 * time.Minute))))
-				v.lan.SetCarrier(true)
-			case 3:
-				g.ask(client.Release{})
-				g.ask(client.Renew{})
-			case 4:
-				g.ask(client.Renew{})
-			}
+	for seed := range 3 {
+		t.Run(fmt.Sprintf("attached %d", seed), func(t *testing.T) {
+			inflict(attached(t, 12+seed, 5*time.Minute))
+		})
+		t.Run(fmt.Sprintf("relayed %d", seed), func(t *testing.T) {
+			inflict(relayedAll(t, 12+seed, seed&1 != 0, 5*time.Minute))
+		})
+	}
+}
+
+func inflict(v *village, o *office, guests []*guest) {
+	v.t.Helper()
+	upTo := func(d time.Duration) { v.world.Run(time.Duration(v.world.Rand.Int64N(int64(d)))) }
+	v.lan.Loss, v.lan.Jitter = 0.2, 200*time.Millisecond
+	for range 150 {
+		upTo(3 * time.Minute)
+		g := guests[v.world.Rand.IntN(len(guests))]
+		switch v.world.Rand.IntN(8) {
+		case 0:
+			g.crash()
+			upTo(10 * time.Minute)
+			g.start()
+		case 1:
+			o.crash()
+			upTo(10 * time.Minute)
+			o.start()
+		case 2:
+			v.lan.SetCarrier(false)
+			upTo(7 * time.Minute)
+			v.lan.SetCarrier(true)
+		case 3:
+			g.ask(client.Release{})
+			g.ask(client.Renew{})
+		case 4:
+			g.ask(client.Renew{})
 		}
-		v.lan.Mend()
-		v.world.Run(10 * time.Minute)
-		for _, g := range guests {
-			g.expectAddr("")
-		}
+	}
+	v.lan.Mend()
+	v.world.Run(10 * time.Minute)
+	for _, g := range guests {
+		g.expectAddr("")
 	}
 }
