@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"vrouterd/internal/control/api"
 	"vrouterd/internal/packet"
 	"vrouterd/pkg/dataplane"
 	"vrouterd/pkg/dhcp"
@@ -33,9 +34,10 @@ type dhcpService struct {
 	relayPorts []dataplane.PortID
 	names      map[packet.Addr]string // of reservations, as DNS was told
 	inspect    map[dataplane.PortID]*inspection
-	told       allowance // of log lines about leases
-	held       uint64    // messages that waited for the disk
-	withheld   uint64    // and that never left, since it refused
+	refused    []api.LeaseRefusal // of the import under way
+	told       allowance          // of log lines about leases
+	held       uint64             // messages that waited for the disk
+	withheld   uint64             // and that never left, since it refused
 }
 
 // leaseBatch is what waits for one answer of the journal.
@@ -230,6 +232,10 @@ func (r *Router) serverProbe(now time.Time, a server.Probe) {
 // leaseEvent tells of what became of a lease, and DNS of its name.
 func (r *Router) leaseEvent(e *server.LeaseEvent) {
 	l := &e.Lease
+	if e.Change == server.LeaseImported && e.Reason != "" { // refused
+		r.dhcp.refused = append(r.dhcp.refused, api.LeaseRefusal{Address: l.Addr.String(), Reason: e.Reason})
+		return
+	}
 	switch e.Change {
 	case server.LeaseBound, server.LeaseRenewed, server.LeaseImported:
 		if l.Hostname != e.Before {

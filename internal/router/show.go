@@ -319,6 +319,7 @@ func (r *Router) Drops() (rows []api.Drop) {
 		}
 		rows = append(rows, r.ripDrops()...)
 		rows = append(rows, r.dnsDrops()...)
+		rows = append(rows, r.dhcpDrops()...)
 		rows = append(rows, hostDrops(r.stack.Stats())...)
 	})
 	return rows
@@ -359,6 +360,7 @@ func (r *Router) Counters() (rows []api.Counter) {
 			add("rip_routes_refused", "routes in RIP packets that were refused; show rip neighbors tells why", rip.BadRoutes)
 		}
 		r.dnsCounters(add)
+		r.dhcpCounters(add)
 		h := r.stack.Stats()
 		add("local_delivered", "packets that the router's host stack took", h.Delivered)
 		add("local_served", "datagrams that the router's own services took, DNS among them", h.Served)
