@@ -212,9 +212,7 @@ func (r *Router) changeDNS() {
 	wanted := r.dnsConfig(c)
 	if d.machine == nil {
 		d.machine = dns.New(wanted, d.rand)
-		for _, n := range d.names {
-			r.dnsStep(now, n)
-		}
+		r.tellNames(now)
 	} else {
 		r.dnsStep(now, dns.Configure{Config: wanted})
 	}

@@ -164,6 +164,9 @@ func (r *Router) dnsConfig(c *config.DNS) dns.Config {
 		u := &c.Upstreams[i]
 		out.Upstreams = append(out.Upstreams, dns.Upstream{Domain: u.Domain, Servers: slices.Clone(u.Servers)})
 	}
+	if leased := r.leasedUpstreams(); len(leased) > 0 {
+		out.Upstreams = append(out.Upstreams, dns.Upstream{Servers: leased})
+	}
 	for i := range c.Records {
 		one := &c.Records[i]
 		out.Records = append(out.Records, dns.Record{

@@ -59,7 +59,7 @@ func (r *Router) DNS() (rows []api.DNS) {
 
 func (r *Router) dnsUpstreamRow(u *dns.UpstreamRow) api.DNSUpstream {
 	row := api.DNSUpstream{
-		Address: u.Server.String(), Domain: u.Domain, Source: "config", State: u.State.String(), LatencySeconds: u.Latency.Seconds(),
+		Address: u.Server.String(), Domain: u.Domain, Source: r.upstreamSource(u.Domain, u.Server), State: u.State.String(), LatencySeconds: u.Latency.Seconds(),
 		Queries: u.Queries, Answers: u.Answers, Timeouts: u.Timeouts, Failures: u.Failures, Outstanding: u.Outstanding, LastSeenSeconds: -1,
 	}
 	if u.LastAnswer >= 0 {

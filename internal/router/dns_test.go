@@ -470,6 +470,36 @@ func TestDNSTablesAndMetricsTellWhatHappened(t *testing.T) {
 	}
 }
 
+func TestDNSKnowsTheNamesThatDHCPTells(t *testing.T) {
+	const named = two + "dns: {listen: lan1, domain: home.arpa, upstream: 10.2.0.2}\n"
+	l := run(t, twoHosts(), two)
+	tell := func(source nameSource, name, address string) {
+		l.do(func() { l.dnsName(source, name, packet.AddrFrom(netip.MustParseAddr(address))) })
+	}
+	tell(nameOfLease, "pc", "10.1.0.20") // before there is DNS
+	tell(nameOfLease, "tv.elsewhere.example", "10.1.0.21")
+	l.apply(named)
+	tell(nameOfReservation, "nas", "10.1.0.22")
+	for name, want := range map[string]string{"pc.home.arpa.": "10.1.0.20", "pc.": "10.1.0.20", "tv.home.arpa.": "10.1.0.21", "nas.home.arpa.": "10.1.0.22"} {
+		if m := l.asks(l.host("lan1"), "10.1.0.1:53", name); len(m.Answer) != 1 || !strings.Contains(m.Answer[0].String(), want) {
+			t.Errorf("%s: %v", name, m)
+		}
+	}
+	tell(nameOfLease, "", "10.1.0.20")
+	if m := l.asks(l.host("lan1"), "10.1.0.1:53", "pc.home.arpa."); m.Rcode != mdns.RcodeNameError {
+		t.Errorf("a name whose lease has ended: %v", m)
+	}
+	tell(nameOfLease, "laptop", "10.1.0.21") // the same address, another name
+	l.apply(two)
+	l.apply(named)
+	if m := l.asks(l.host("lan1"), "10.1.0.1:53", "tv.home.arpa."); m.Rcode != mdns.RcodeNameError {
+		t.Errorf("the name before: %v", m)
+	}
+	if m := l.asks(l.host("lan1"), "10.1.0.1:53", "laptop.home.arpa."); len(m.Answer) != 1 {
+		t.Errorf("the name after: %v", m)
+	}
+}
+
 func TestDNSPagesOfTheCacheHaveEachAnswerOnce(t *testing.T) {
 	l := run(t, twoHosts(), resolving)
 	upstreamAt(t, l.host("lan2"))
