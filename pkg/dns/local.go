@@ -125,8 +125,8 @@ func (m *Machine) inOrder(all []netip.Addr, from netip.Addr) []netip.Addr {
 	if len(all) < 2 {
 		return all
 	}
-	m.turn++
-	k := int(m.turn % uint64(len(all)))
+	m.turns++
+	k := int(m.turns % uint64(len(all)))
 	turned := append(append([]netip.Addr{}, all[k:]...), all[:k]...)
 	for _, p := range m.cfg.Networks {
 		if p.Contains(from) {

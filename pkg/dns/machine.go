@@ -22,7 +22,7 @@ type Machine struct {
 	allowed map[string]bool   // names that may have private addresses, with those below
 	domain  string            // the router's, as messages have it; "": none
 	names   names
-	turn    uint64
+	turns   uint64 // of the addresses of names
 	cache   cache
 
 	servers map[netip.AddrPort]*server

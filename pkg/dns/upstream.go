@@ -112,8 +112,7 @@ func (m *Machine) answered(a *ask) {
 		s.latency = max(s.latency, time.Microsecond)
 	}
 	if s.down {
-		s.down = false
-		m.act(UpstreamEvent{s.addr, true})
+		m.turn(s, false)
 	}
 }
 
@@ -126,7 +125,14 @@ func (m *Machine) wasSilent(a *ask) {
 	s.silent++
 	s.retryAt = m.now + min(firstRetry<<min(s.silent-1, 10), lastRetry)
 	if s.silent >= silentLimit && !s.down {
-		s.down = true
-		m.act(UpstreamEvent{s.addr, false})
+		m.turn(s, true)
+	}
+}
+
+// turn makes a server down or up, and tells it unless it is configured no longer.
+func (m *Machine) turn(s *server, down bool) {
+	s.down = down
+	if m.servers[s.addr] == s {
+		m.act(UpstreamEvent{s.addr, !down})
 	}
 }
