@@ -12,7 +12,7 @@ func newEntry(wire []byte, at int, q uint16, b bits) (*entry, bool) {
 	}
 	e.ttls = make([]uint16, 0, total)
 	for range total {
-		r, ok := readRecord(wire, at)
+		r, ok := readRecord(wire, at, e.ttls)
 		if !ok {
 			return nil, false
 		}
@@ -88,7 +88,7 @@ func (e *entry) appendCut(out []byte, a *asker, now time.Duration, room int) (_ 
 			end, fit = at, i
 			break
 		}
-		r, _ := readRecord(e.wire, at)
+		r, _ := readRecord(e.wire, at, nil)
 		if i == 0 || i == answers || i == answers+authority || !sameSet(e.wire, last, r) {
 			end, fit = at, i
 		}

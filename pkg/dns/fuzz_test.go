@@ -21,7 +21,7 @@ func FuzzNames(f *testing.F) {
 		if at < 0 || at > len(b) || len(b) > 4096 {
 			return
 		}
-		next, ok := skipName(b, at)
+		next, ok := skipName(b, at, nil)
 		if !ok {
 			return
 		}
@@ -33,7 +33,7 @@ func FuzzNames(f *testing.F) {
 		if len(name) > maxName || name[len(name)-1] != 0 {
 			t.Fatalf("the name is %x", name)
 		}
-		if again, ok := skipName(append(make([]byte, 12), name...), 12); !ok || again != 12+len(name) {
+		if again, ok := skipName(append(make([]byte, 12), name...), 12, nil); !ok || again != 12+len(name) {
 			t.Fatalf("the name %x cannot be read again", name)
 		}
 		if text := textName(string(name)); text != strings.ToLower(theirs) && !strings.Contains(theirs, `\`) {
@@ -160,7 +160,7 @@ func FuzzReply(f *testing.F) {
 }
 
 func questionEnd(b []byte) int {
-	next, _ := skipName(b, headerLen)
+	next, _ := skipName(b, headerLen, nil)
 	return next + questionTail
 }
 
@@ -177,7 +177,7 @@ func FuzzCut(f *testing.F) {
 		if size < 300 || size > maxMessage || len(b) > maxMessage || len(b) < headerLen || get16(b, atQuestions) != 1 {
 			return
 		}
-		next, ok := skipName(b, headerLen)
+		next, ok := skipName(b, headerLen, nil)
 		if !ok || next+questionTail > len(b) {
 			return
 		}

@@ -96,7 +96,7 @@ func (q *question) readRest(msg []byte, at int) Reason {
 	}
 	why := ReasonNone
 	for range additional {
-		r, ok := readRecord(msg, at)
+		r, ok := readRecord(msg, at, nil)
 		if !ok {
 			return ReasonMalformed
 		}

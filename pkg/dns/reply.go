@@ -140,7 +140,7 @@ func (m *Machine) accept(f *flight, a *ask, payload []byte) (e *entry, ttl time.
 	keep, at, life := len(e.ttls), start, m.cfg.MaxTTL
 	has, private, referral, negative := false, false, false, time.Duration(-1)
 	for i := range e.ttls {
-		r, _ := readRecord(wire, at)
+		r, _ := readRecord(wire, at, nil)
 		if r.rtype == typeOPT {
 			if i < answers+authority || wire[r.at] != 0 {
 				return nil, 0, code, ReasonReplyMalformed
@@ -149,7 +149,7 @@ func (m *Machine) accept(f *flight, a *ask, payload []byte) (e *entry, ttl time.
 			keep, e.wire = i, wire[:r.at:r.at] // what may stand behind it is only additional
 			break
 		}
-		if !soundData(wire, r) {
+		if !soundData(wire, r, e.ttls) {
 			return nil, 0, code, ReasonReplyMalformed
 		}
 		t := time.Duration(get32(wire, r.ttlAt)) * time.Second

@@ -162,6 +162,14 @@ func TestMalformedRepliesAreFailures(t *testing.T) {
 		"a name that points into the header": func(a Ask) []byte {
 			return append(head(a, 1, 0), 0xc0, 4, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 1, 2, 3, 4)
 		},
+		"a name that goes on in the one that points to it": func(a Ask) []byte {
+			b := append(head(a, 1, 0), 2, 'x')
+			return append(b, 0xc0, byte(len(b)-2), 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 1, 2, 3, 4)
+		},
+		"a name that is read out of a TTL": func(a Ask) []byte {
+			b := append(head(a, 2, 0), 0xc0, 12, 3, 231, 0, 1, 0, 0, 1, 'x', 0, 0)
+			return append(b, 0xc0, byte(len(b)-4), 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 1, 2, 3, 4)
+		},
 		"a length beyond the end": func(a Ask) []byte {
 			return append(head(a, 1, 0), 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 255, 255, 1, 2, 3, 4)
 		},

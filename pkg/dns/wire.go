@@ -1,6 +1,9 @@
 package dns
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // The header's fields and their bits (RFC 1035 section 4.1.1, RFC 4035 section 3.2 for AD and CD).
 const (
@@ -80,42 +83,65 @@ func get32(b []byte, at int) uint32 { return binary.BigEndian.Uint32(b[at:]) }
 func put32(b []byte, at int, v uint32) { binary.BigEndian.PutUint32(b[at:], v) }
 
 // skipName is the place behind the name at a place of a message, and whether the name is sound: labels of at most 63
-// octets, at most 255 in all, pointers only to what stands before (RFC 1035 section 4.1.4).
-func skipName(msg []byte, at int) (next int, ok bool) {
-	length, pointers, before := 0, 0, at
+// octets, at most 255 in all, pointers only to what stands whole before (RFC 1035 section 4.1.4), and not to where one of the given
+// TTLs is: those will change.
+func skipName(msg []byte, at int, ttls []uint16) (next int, ok bool) {
+	length, pointers, from := 0, 0, at
 	for {
 		if at >= len(msg) {
 			return 0, false
 		}
-		c := int(msg[at])
+		c, end := int(msg[at]), at+1
 		switch {
 		case c == 0:
-			if next == 0 {
-				next = at + 1
-			}
-			return next, length < maxName
 		case c < 64:
 			at += 1 + c
-			length += 1 + c
-			if length >= maxName {
+			if length += 1 + c; length >= maxName {
 				return 0, false
 			}
+			continue
 		case c >= pointer:
-			if at+1 >= len(msg) {
+			if end++; end > len(msg) {
 				return 0, false
 			}
-			if next == 0 {
-				next = at + 2
-			}
-			to := (c&^pointer)<<8 | int(msg[at+1])
-			if pointers++; pointers > maxPointers || to >= before || to < headerLen {
-				return 0, false
-			}
-			at, before = to, to
 		default:
 			return 0, false
 		}
+		if next == 0 {
+			next = end
+		} else if overlaps(from, end, ttls) {
+			return 0, false
+		}
+		if c == 0 {
+			return next, true
+		}
+		to := (c&^pointer)<<8 | int(msg[at+1])
+		if pointers++; pointers > maxPointers || to >= from || to < headerLen || runEnd(msg, to) > from {
+			return 0, false
+		}
+		at, from = to, to
 	}
+}
+
+// runEnd is the place behind the labels at a place, and behind the zero or the pointer that ends them. It looks no further than a name can reach.
+func runEnd(msg []byte, at int) int {
+	for last := at + maxName; at < len(msg) && at < last; {
+		switch c := int(msg[at]); {
+		case c == 0:
+			return at + 1
+		case c >= 64:
+			return at + 2
+		default:
+			at += 1 + c
+		}
+	}
+	return at + 1
+}
+
+// overlaps reports whether one of the TTLs, in their order, has an octet between two places.
+func overlaps(from, end int, ttls []uint16) bool {
+	i, _ := slices.BinarySearchFunc(ttls, from, func(ttl uint16, from int) int { return int(ttl) + 4 - from - 1 })
+	return i < len(ttls) && int(ttls[i]) < end
 }
 
 // record is where a resource record's parts are in its message.
@@ -128,8 +154,8 @@ type record struct {
 }
 
 // readRecord reads the record at a place, and whether its name and lengths are sound.
-func readRecord(msg []byte, at int) (r record, ok bool) {
-	next, ok := skipName(msg, at)
+func readRecord(msg []byte, at int, ttls []uint16) (r record, ok bool) {
+	next, ok := skipName(msg, at, ttls)
 	if !ok || next+recordTail > len(msg) {
 		return r, false
 	}
@@ -150,7 +176,7 @@ var layouts = map[uint16]layout{
 }
 
 // soundData reports whether RDATA of a type that the forwarder knows has the form of that type.
-func soundData(msg []byte, r record) bool {
+func soundData(msg []byte, r record, ttls []uint16) bool {
 	if r.class != classIN {
 		return true
 	}
@@ -169,7 +195,7 @@ func soundData(msg []byte, r record) bool {
 		if at >= r.end {
 			return false
 		}
-		if at, ok = skipName(msg[:r.end], at); !ok {
+		if at, ok = skipName(msg[:r.end], at, ttls); !ok {
 			return false
 		}
 	}
