@@ -19,7 +19,7 @@ const maxImport = 1 << 20
 // ParseDnsmasq reads the file in which dnsmasq keeps its leases. A line is when the lease ends, in seconds since 1970 (0: never), the
 // hardware address, the address, the host's name and the client's id, of which the last two may be `*`. Lines
 // about IPv6 are skipped, and counted. An error names the line and says what would be right; there are no leases then. A
-// name that no host can have in DNS is left out.
+// name becomes the label that it has in DNS.
 func ParseDnsmasq(text string) (leases []server.Lease, skipped int, err error) {
 	seen := map[packet.Addr]int{}
 	number := 0
@@ -73,7 +73,7 @@ func dnsmasqLease(l *server.Lease, words []string) (err error) {
 		return err
 	}
 	if words[3] != "*" {
-		l.Hostname = label(words[3])
+		l.Hostname = dhcp.Label(words[3])
 	}
 	if words[4] != "*" {
 		if l.ClientID, err = colons(words[4]); err != nil || len(l.ClientID) < 2 || len(l.ClientID) > 255 {
@@ -103,13 +103,4 @@ func dnsmasqHardware(s string) (htype uint8, address []byte, err error) {
 		return 0, nil, fmt.Errorf("%.60q is no hardware address like 02:00:5e:10:00:01", s)
 	}
 	return htype, address, nil
-}
-
-// label is the first label of a host's name in lower case, where it is one that a host can have (RFC 1123 section 2.1); "" otherwise.
-func label(name string) string {
-	first, _, _ := strings.Cut(strings.ToLower(name), ".")
-	if len(first) > 63 || strings.Trim(first, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || strings.HasPrefix(first, "-") || strings.HasSuffix(first, "-") {
-		return ""
-	}
-	return first
 }

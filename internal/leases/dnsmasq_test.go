@@ -24,7 +24,7 @@ duid 00:01:00:01:2a:bb:cc:dd:02:00:00:00:00:01
 		{Addr: 0xc0a80183, State: server.Bound, HType: 1, CHAddr: []byte{2, 0, 0, 0, 0, 0x31}, ClientID: []byte{1, 2, 0, 0, 0, 0, 0x31}, Hostname: "nas", Expires: time.Unix(1796040000, 0).UTC()},
 		{Addr: 0xc0a80184, State: server.Bound, HType: 1, CHAddr: []byte{2, 0, 0, 0, 0, 0x32}},
 		{Addr: 0xc0a80185, State: server.Bound, HType: 6, CHAddr: []byte{0, 1, 2, 3, 4, 5, 6, 7}, ClientID: []byte{0xff, 0, 1}, Hostname: "laptop", Expires: time.Unix(1796040001, 0).UTC()},
-		{Addr: 0xc0a80186, State: server.Bound, ClientID: []byte{0xff, 0, 2}, Expires: time.Unix(1796040002, 0).UTC()},
+		{Addr: 0xc0a80186, State: server.Bound, ClientID: []byte{0xff, 0, 2}, Hostname: "under-score", Expires: time.Unix(1796040002, 0).UTC()},
 	}
 	if err != nil || skipped != 3 || !reflect.DeepEqual(got, want) {
 		t.Errorf("skipped %d, %v\n%+v\nwant\n%+v", skipped, err, got, want)
