@@ -222,7 +222,8 @@ Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 no daemon;
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.AddCommand(
-		a.showCommand(), a.portCommand(), a.routeCommand(), a.neighborCommand(), a.ripCommand(), a.natCommand(), a.firewallCommand(), a.configCommand(),
+		a.showCommand(), a.portCommand(), a.routeCommand(), a.neighborCommand(), a.ripCommand(), a.natCommand(), a.firewallCommand(),
+		a.dhcpCommand(), a.dnsCommand(), a.configCommand(),
 		a.pingCommand(), a.tracerouteCommand(), a.explainCommand(), a.waitCommand(), a.assertCommand(),
 		a.eventsCommand(), a.captureCommand(), a.versionCommand(),
 	)

@@ -25,6 +25,9 @@ const conditionSyntax = `Conditions:
                                             there is such a session; END is ADDRESS[:PORT]
   mapping ADDRESS[:PORT] [inside END] [outside END] [remote END] [protocol P] [by MAKER]
                                             NAT has such a mapping
+  lease ADDRESS | mac MAC | name NAME | port NAME [state STATE] [mac MAC] [name NAME] [port NAME] [address ADDRESS]
+                                            a host has such a lease, or the port its own address, by DHCP;
+                                            without STATE: it is bound
   port NAME [up | down | STATE]             the port is up, is not up, or in this state
   drops REASON [above N | below N]          packets dropped for it; above 0 if nothing is said
   counter NAME [above N | below N]          the same for a counter
@@ -47,7 +50,7 @@ func (k condition) check(ctx context.Context, c *client.Client) (bool, string, e
 	return holds != k.negate, state, err
 }
 
-var conditionNouns = []string{"ready", "route", "neighbor", "rip", "session", "mapping", "port", "drops", "counter"}
+var conditionNouns = []string{"ready", "route", "neighbor", "rip", "session", "mapping", "lease", "port", "drops", "counter"}
 
 // parseCondition reads the words of a command line.
 func parseCondition(args []string) (condition, error) {
@@ -75,6 +78,8 @@ func parseCondition(args []string) (condition, error) {
 		k.test, err = sessionCondition(rest)
 	case "mapping", "mappings":
 		k.test, err = mappingCondition(rest)
+	case "lease", "leases":
+		k.test, err = leaseCondition(rest)
 	case "port", "ports":
 		k.test, err = portCondition(rest)
 	case "drops", "drop":

@@ -53,7 +53,10 @@ func (a *app) configShow() *cobra.Command {
 }
 
 // source of a configuration: a file, or standard input for -.
-func (a *app) source(path string) (string, error) {
+func (a *app) source(path string) (string, error) { return a.file("the configuration", path) }
+
+// file reads a file, or standard input for -; what says in errors what it is.
+func (a *app) file(what, path string) (string, error) {
 	var data []byte
 	var err error
 	if path == "-" {
@@ -62,7 +65,7 @@ func (a *app) source(path string) (string, error) {
 		data, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return "", usagef("the configuration cannot be read: %v", err)
+		return "", usagef("%s cannot be read: %v", what, err)
 	}
 	return string(data), nil
 }

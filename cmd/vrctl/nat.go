@@ -102,7 +102,7 @@ was opened from outside.
 		}
 		q.NATOnly = natOnly
 		return showLong(a, cmd, long[api.Session]{
-			pages: (*client.Client).Sessions, query: q, limit: chosen.limit, table: sessionsTable(), add: addSession,
+			pages: pagesOf((*client.Client).Sessions, q), part: filtered(q) || natOnly, like: filtered(q), limit: chosen.limit, table: sessionsTable(), add: addSession,
 			empty: func(ctx context.Context, c *client.Client) (string, error) { return whyNoSessions(ctx, c, natOnly) },
 		})
 	}
@@ -173,7 +173,7 @@ the others until they expire. REMOTE is the only one who may use it.
 			return err
 		}
 		return showLong(a, cmd, long[api.NATMapping]{
-			pages: (*client.Client).Mappings, query: q, limit: chosen.limit, table: mappingsTable(), add: addMapping,
+			pages: pagesOf((*client.Client).Mappings, q), part: filtered(q), like: filtered(q), limit: chosen.limit, table: mappingsTable(), add: addMapping,
 			empty: func(ctx context.Context, c *client.Client) (string, error) {
 				rules, err := c.NATRules(ctx)
 				if err != nil || len(rules) > 0 {

@@ -65,16 +65,26 @@ func (s *selection) query() (q api.SessionQuery, err error) {
 	return api.SessionQuery{Address: s.address, Port: s.port, Protocol: s.protocol}, nil
 }
 
-// narrowed tells whether rows are left out by a filter.
-func narrowed(q api.SessionQuery) bool {
-	return q.Address != "" || q.Port != 0 || q.Protocol != "" || q.NATOnly
+// filtered tells whether the user has narrowed the table down.
+func filtered(q api.SessionQuery) bool { return q.Address != "" || q.Port != 0 || q.Protocol != "" }
+
+// pagesOf makes what a long table asks for of a call of the client and its query.
+func pagesOf[T any](call func(*client.Client, context.Context, api.SessionQuery) iter.Seq2[client.Part[T], error], q api.SessionQuery) pages[T] {
+	return func(ctx context.Context, c *client.Client, limit int) iter.Seq2[client.Part[T], error] {
+		q.Limit = limit
+		return call(c, ctx, q)
+	}
 }
+
+// pages of at most limit rows.
+type pages[T any] func(ctx context.Context, c *client.Client, limit int) iter.Seq2[client.Part[T], error]
 
 // long is a table that comes in pages and is printed as they come: the first rows stand there at once,
 // and a million are never in memory.
 type long[T any] struct {
-	pages func(*client.Client, context.Context, api.SessionQuery) iter.Seq2[client.Part[T], error]
-	query api.SessionQuery
+	pages pages[T]
+	part  bool   // of the rows that the daemon counts as all, some are left out
+	like  bool   // the user has said which rows are wanted
 	limit int    // 0: none
 	table *table // without optional columns: what a later page says must have its place
 	add   func(*table, T)
@@ -86,10 +96,6 @@ func showLong[T any](a *app, cmd *cobra.Command, l long[T]) error {
 	if a.json && !cmd.Flags().Changed("limit") {
 		l.limit = 0 // who asks a script's question wants the whole answer
 	}
-	l.query.Limit = pageRows
-	if l.limit > 0 {
-		l.query.Limit = min(l.limit, pageRows)
-	}
 	if flag := cmd.Flags().Lookup("watch"); flag != nil && flag.Changed {
 		return a.show(cmd, l.view)
 	}
@@ -100,8 +106,11 @@ func showLong[T any](a *app, cmd *cobra.Command, l long[T]) error {
 // where there are more.
 func (l long[T]) parts(ctx context.Context, c *client.Client, note *string) iter.Seq2[[]T, error] {
 	return func(yield func([]T, error) bool) {
-		shown := 0
-		for part, err := range l.pages(c, ctx, l.query) {
+		shown, page := 0, pageRows
+		if l.limit > 0 {
+			page = min(l.limit, pageRows)
+		}
+		for part, err := range l.pages(ctx, c, page) {
 			if err != nil {
 				yield(nil, err)
 				return
@@ -123,7 +132,7 @@ func (l long[T]) parts(ctx context.Context, c *client.Client, note *string) iter
 }
 
 func (l long[T]) note(left int) string {
-	if left <= 0 || narrowed(l.query) { // the daemon counts all, not what matches
+	if left <= 0 || l.part { // the daemon counts all, not what matches
 		return "… there may be more: --limit 0 shows all"
 	}
 	return "… " + grouped(left) + " more: --limit 0 shows all"
@@ -181,7 +190,7 @@ func (l long[T]) why(ctx context.Context, c *client.Client) (string, error) {
 	why, err := l.empty(ctx, c)
 	if why == "" {
 		why = l.table.empty
-		if l.query.Address != "" || l.query.Port != 0 || l.query.Protocol != "" {
+		if l.like {
 			why += " like that"
 		}
 	}

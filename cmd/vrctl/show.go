@@ -27,7 +27,7 @@ type fetch func(context.Context, *client.Client) (view, error)
 func (a *app) showCommand() *cobra.Command {
 	show := &cobra.Command{
 		Use:   "show",
-		Short: "show a table: status, ports, routes, fib, neighbors, rip, nat, sessions, firewall, drops, counters, events",
+		Short: "show a table: status, ports, routes, fib, neighbors, rip, nat, sessions, firewall, dhcp, dns, drops, counters, events",
 		Long: `Show a table of the running router.
 
 With --watch the table is repeated, every 2s unless --watch=INTERVAL says otherwise;
@@ -36,7 +36,7 @@ on a terminal it stays in its place. Ctrl-C ends it.`,
 	show.PersistentFlags().String("watch", "", "repeat every `interval`")
 	show.PersistentFlags().Lookup("watch").NoOptDefVal = "2s"
 	show.AddCommand(a.showStatus(), a.showPorts(), a.showRoutes(), a.showFIB(), a.showNeighbors(), a.showRIP(),
-		a.showNAT(), a.showSessions(false), a.showFirewall(), a.showDrops(), a.showCounters(), a.showEvents())
+		a.showNAT(), a.showSessions(false), a.showFirewall(), a.showDHCP(), a.showDNS(), a.showDrops(), a.showCounters(), a.showEvents())
 	return show
 }
 

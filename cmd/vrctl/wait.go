@@ -123,6 +123,9 @@ func (a *app) completeCondition(_ *cobra.Command, args []string, begun string) (
 	if args[0] == "session" || args[0] == "mapping" {
 		return a.completeEnds(args[0], args[1:], begun), stop
 	}
+	if args[0] == "lease" {
+		return a.completeLease(args[1:], begun), stop
+	}
 	switch args[len(args)-1] {
 	case "route":
 		return a.ask(prefixes, begun), stop

@@ -31,7 +31,7 @@ type DNSUpstream struct {
 	Address         string  `json:"address"`         // with its port
 	Domain          string  `json:"domain"`          // that it is asked for; "": everything
 	Source          string  `json:"source"`          // config, or the port whose DHCP client has learned it
-	State           string  `json:"state"`           // up, down, unknown: not asked yet
+	State           string  `json:"state"`           // up, silent, down, unknown: not asked yet
 	LatencySeconds  float64 `json:"latency_seconds"` // smoothed; 0: unknown
 	Queries         uint64  `json:"queries"`
 	Answers         uint64  `json:"answers"`
@@ -56,7 +56,8 @@ type DNSName struct {
 	Name   string `json:"name"`
 	Type   string `json:"type"`
 	Value  string `json:"value"`
-	Source string `json:"source"` // record, lease, reservation
+	Source string `json:"source"` // record, lease, reservation, the last two with their address
+	Hidden bool   `json:"hidden"` // another source has the name: this one counts when that has ended
 }
 
 // DNSQuery filters and pages the cache and the names. Zero fields match everything.

@@ -43,7 +43,8 @@ type Part[T any] struct {
 // Sessions that match, page after page of at most q.Limit rows, from q.Cursor on. It asks for a page when
 // the loop wants it, and ends with the first error.
 func (c *Client) Sessions(ctx context.Context, q api.SessionQuery) iter.Seq2[Part[api.Session], error] {
-	return parts(q, func(q api.SessionQuery) (Part[api.Session], string, error) {
+	return parts(q.Cursor, func(cursor string) (Part[api.Session], string, error) {
+		q.Cursor = cursor
 		p, err := c.SessionPage(ctx, q)
 		return Part[api.Session]{p.Sessions, p.Total, p.Next != ""}, p.Next, err
 	})
@@ -51,43 +52,50 @@ func (c *Client) Sessions(ctx context.Context, q api.SessionQuery) iter.Seq2[Par
 
 // Mappings that match, as Sessions does.
 func (c *Client) Mappings(ctx context.Context, q api.SessionQuery) iter.Seq2[Part[api.NATMapping], error] {
-	return parts(q, func(q api.SessionQuery) (Part[api.NATMapping], string, error) {
+	return parts(q.Cursor, func(cursor string) (Part[api.NATMapping], string, error) {
+		q.Cursor = cursor
 		p, err := c.MappingPage(ctx, q)
 		return Part[api.NATMapping]{p.Mappings, p.Total, p.Next != ""}, p.Next, err
 	})
 }
 
-func parts[T any](q api.SessionQuery, page func(api.SessionQuery) (Part[T], string, error)) iter.Seq2[Part[T], error] {
+// parts asks for page after page, from a cursor on.
+func parts[T any](cursor string, page func(cursor string) (Part[T], string, error)) iter.Seq2[Part[T], error] {
 	return func(yield func(Part[T], error) bool) {
 		for {
-			p, next, err := page(q)
-			if err == nil && next != "" && next == q.Cursor {
+			p, next, err := page(cursor)
+			if err == nil && next != "" && next == cursor {
 				err = errors.New("the daemon's pages have no end: the next of one is itself")
 			}
 			if !yield(p, err) || err != nil || next == "" {
 				return
 			}
-			q.Cursor = next
+			cursor = next
 		}
 	}
 }
 
 func selection(q api.SessionQuery) url.Values {
+	return given("address", q.Address, "protocol", q.Protocol, "cursor", q.Cursor, "port", numeral(q.Port), "limit", numeral(q.Limit))
+}
+
+// given are the parameters, name and value in turn, that have a value.
+func given(pairs ...string) url.Values {
 	v := url.Values{}
-	for _, text := range []struct{ name, value string }{{"address", q.Address}, {"protocol", q.Protocol}, {"cursor", q.Cursor}} {
-		if text.value != "" {
-			v.Set(text.name, text.value)
-		}
-	}
-	for _, number := range []struct {
-		name  string
-		value int
-	}{{"port", q.Port}, {"limit", q.Limit}} {
-		if number.value != 0 {
-			v.Set(number.name, strconv.Itoa(number.value))
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			v.Set(pairs[i], pairs[i+1])
 		}
 	}
 	return v
+}
+
+// numeral of a number; "" for 0.
+func numeral(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }
 
 // FlushSessions ends the sessions that match, and tells how many went.

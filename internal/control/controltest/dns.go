@@ -30,8 +30,9 @@ func dnsCacheRows() []api.DNSCacheEntry {
 
 func dnsNameRows() []api.DNSName {
 	return []api.DNSName{
-		{Name: "laptop.home.arpa", Type: "A", Value: "10.1.0.100", Source: "lease"},
-		{Name: "printer.home.arpa", Type: "A", Value: "10.1.0.5", Source: "reservation"},
+		{Name: "laptop.home.arpa", Type: "A", Value: "10.1.0.100", Source: "lease 10.1.0.100"},
+		{Name: "printer.home.arpa", Type: "A", Value: "10.1.0.5", Source: "reservation 10.1.0.5"},
+		{Name: "printer.home.arpa", Type: "A", Value: "10.1.0.77", Source: "lease 10.1.0.77", Hidden: true},
 		{Name: "r1.home.arpa", Type: "A", Value: "10.1.0.1", Source: "record"},
 		{Name: "www.home.arpa", Type: "CNAME", Value: "r1.home.arpa", Source: "record"},
 	}
