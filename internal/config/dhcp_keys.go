@@ -12,6 +12,7 @@ import (
 
 // Limits of the sections of DHCP.
 const (
+	maxNetworks    = 4096 // entries of `dhcp`
 	maxRanges      = 256
 	maxOptionAddrs = 32
 	maxSearch      = 16
@@ -164,9 +165,14 @@ func (t *dhcpTables) relayValue() value[rawRelay] {
 func (t *dhcpTables) rows() []key[rawConfig] {
 	entries := named("dhcp", "DHCP, by port: a server that gives addresses away, or a relay to servers elsewhere. A name that is no port is a network that relays reach.",
 		mappingSchema(t.entry), false, t.readEntry)
+	entries.schema.MaxProperties = jsonschema.Ptr(maxNetworks)
 	plain := entries.read
 	entries.read = func(d *decoder, n *yaml.Node, into *rawConfig) {
 		into.dhcpAt = n
+		if n.Kind == yaml.MappingNode && len(n.Content)/2 > maxNetworks {
+			d.fail(n, "dhcp: there are %d entries: at most %d are allowed", len(n.Content)/2, maxNetworks)
+			return
+		}
 		plain(d, n, into)
 	}
 	return []key[rawConfig]{entries, {
@@ -180,7 +186,10 @@ func (t *dhcpTables) rows() []key[rawConfig] {
 
 // readEntry reads one entry; one that cannot be read is still known by its name.
 func (t *dhcpTables) readEntry(d *decoder, name, content *yaml.Node, into *rawConfig) {
+	if isNull(content) {
+		return // which has been told
+	}
 	e := &rawDHCPEntry{name: name.Value, at: name}
-	e.broken = isNull(content) || !readMapping(d, "an entry of dhcp", content, t.entry, e)
+	e.broken = !readMapping(d, "an entry of dhcp", content, t.entry, e)
 	into.dhcp = append(into.dhcp, e)
 }

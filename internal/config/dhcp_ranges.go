@@ -10,12 +10,11 @@ import (
 
 // dhcpNetwork is the network of an entry.
 type dhcpNetwork struct {
-	name    string // of the entry
-	prefix  netip.Prefix
-	port    *rawPort   // nil: relays reach it
-	server  netip.Addr // the router's address there
-	unknown bool       // which of the port's networks is meant has not been told well: nothing is judged by it
-	taken   []netip.Addr
+	name   string // of the entry
+	prefix netip.Prefix
+	port   *rawPort     // nil: relays reach it
+	server netip.Addr   // the router's address there
+	taken  []netip.Addr // the router's own, those of a lab host, the gateway behind relays
 }
 
 // network finds the network of an entry; nil where it has none, which has been told.
@@ -51,10 +50,7 @@ func (d *dhcpValidator) network(e *rawDHCPEntry) *dhcpNetwork {
 	if len(own) > 1 && slices.ContainsFunc(own, func(s netip.Prefix) bool { return s.Masked() != own[0].Masked() }) {
 		first, ok := e.firstAddress()
 		if !ok {
-			if !e.broken {
-				d.fail(e.at, "dhcp: port %q has several networks, %s: say with `network:` which of them is meant", p.name, prefixList(own))
-			}
-			return nil
+			return nil // it gives nothing away, which is told
 		}
 		if i = slices.IndexFunc(own, func(s netip.Prefix) bool { return s.Contains(first.v) }); i < 0 {
 			d.fail(first.at, "%s is in no network of port %q, which has %s", first.v, p.name, prefixList(own))
@@ -86,7 +82,7 @@ func (e *rawDHCPEntry) firstAddress() (placed[netip.Addr], bool) {
 // relayedNetwork is that of an entry whose name is no port.
 func (d *dhcpValidator) relayedNetwork(e *rawDHCPEntry) *dhcpNetwork {
 	if e.network.at == nil {
-		d.fail(e.at, "dhcp: there is no port %q; %s; for a network that relays reach, add `network:`", shorten(e.name), suggest(e.name, "ports", d.names))
+		d.fail(e.at, "dhcp: there is no port %q; %s (for a network that relays reach, add `network:`)", shorten(e.name), suggest(e.name, "ports", d.names))
 		return nil
 	}
 	if e.gateway.at == nil {
@@ -218,11 +214,12 @@ func (n *dhcpNetwork) without(ranges []addressRange) []AddressRange {
 		holes = append(holes, n.prefix.Addr(), lastOf(n.prefix))
 	}
 	slices.SortFunc(holes, netip.Addr.Compare)
+	holes = slices.Compact(holes)
 	slices.SortStableFunc(ranges, func(a, b addressRange) int { return a.first.Compare(b.first) })
 	var out []AddressRange
 	for _, r := range ranges {
 		first := r.first
-		for _, hole := range slices.Compact(slices.Clone(holes)) {
+		for _, hole := range holes {
 			if hole.Less(first) || r.last.Less(hole) {
 				continue
 			}

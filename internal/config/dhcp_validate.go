@@ -79,7 +79,7 @@ func (d *dhcpValidator) subnet(e *rawDHCPEntry) {
 	}
 	d.leases(e, &out)
 	out.Gateway = d.stations("gateway", e.gateway, out.Server)
-	if n != nil && !n.unknown {
+	if n != nil {
 		for _, a := range e.gateway.v {
 			d.within("gateway", a, n)
 		}

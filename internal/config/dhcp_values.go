@@ -45,7 +45,7 @@ func leaseTime(least, most time.Duration, withInfinite bool) value[time.Duration
 		}
 		got, ok := plain.read(d, what, n)
 		if ok && got%time.Second != 0 {
-			d.fail(n, "%s is %s: DHCP counts in whole seconds; write %s", what, shorten(n.Value), durationText(got.Round(time.Second)))
+			d.fail(n, "%s is %s: it counts in whole seconds; write %s", what, shorten(n.Value), durationText(got.Round(time.Second)))
 			return 0, false
 		}
 		return got, ok

@@ -13,7 +13,7 @@ type DNS struct {
 	UpstreamDHCP bool // no upstream for everything is given: those that DHCP brings are asked
 	Records      []DNSRecord
 
-	Cache            int // answers; default 10000
+	Cache            int // answers; default 10000; -1: none
 	MinTTL, MaxTTL   time.Duration
 	LocalTTL         time.Duration // default 1m
 	MaxQueries       int           // default 1000

@@ -34,7 +34,7 @@ func dnsFields(d *DNS) []keyText {
 		{"listen", strings.Join(slices.Sorted(slices.Values(d.Listen)), " ")},
 		{"domain", d.Domain},
 		{"upstream from DHCP", strconv.FormatBool(d.UpstreamDHCP)},
-		{"cache", strconv.Itoa(d.Cache)},
+		{"cache", strconv.Itoa(max(d.Cache, 0))},
 		{"min_ttl", durationText(d.MinTTL)},
 		{"max_ttl", durationText(d.MaxTTL)},
 		{"local_ttl", durationText(d.LocalTTL)},

@@ -40,6 +40,7 @@ type rawDNS struct {
 // rawUpstream is one element of `upstream:`.
 type rawUpstream struct {
 	at      *yaml.Node
+	broken  bool           // something in it could not be read
 	domain  placed[string] // absent: everything
 	servers placed[[]placed[netip.AddrPort]]
 }
@@ -84,7 +85,7 @@ func newDNSTables() *dnsTables {
 		field("upstream", "Servers that are asked for all other names: an address, with or without a port, or none; for the names of a domain, a mapping; or a list of these. Absent: those that DHCP brings.",
 			t.upstreamValue(), func(s *rawDNS) *placed[[]*rawUpstream] { return &s.upstream }),
 		t.recordsKey(),
-		field("cache", "Answers that are kept.", integer(1, 1_000_000, 10_000), func(s *rawDNS) *placed[int] { return &s.cache }),
+		field("cache", "Answers that are kept; 0: none.", integer(0, 1_000_000, 10_000), func(s *rawDNS) *placed[int] { return &s.cache }),
 		field("min_ttl", "An answer is kept at least so long, whatever it says.", duration(0, time.Hour, 0), func(s *rawDNS) *placed[time.Duration] { return &s.minTTL }),
 		field("max_ttl", "An answer is kept at most so long, whatever it says.", duration(time.Second, 168*time.Hour, 24*time.Hour), func(s *rawDNS) *placed[time.Duration] { return &s.maxTTL }),
 		field("local_ttl", "How long others may keep names of leases, reservations and records.", duration(time.Second, 24*time.Hour, time.Minute),
@@ -109,10 +110,11 @@ func (t *dnsTables) upstreamValue() value[[]*rawUpstream] {
 	one := func(d *decoder, what string, n *yaml.Node) (*rawUpstream, bool) {
 		u := &rawUpstream{at: n}
 		if n.Kind == yaml.MappingNode {
-			return u, readMapping(d, "an upstream", n, t.upstream, u)
+			u.broken = !readMapping(d, "an upstream", n, t.upstream, u)
+			return u, !u.broken
 		}
 		a, ok := server.read(d, what, n)
-		u.servers = placed[[]placed[netip.AddrPort]]{v: []placed[netip.AddrPort]{{v: a, at: n}}, at: n, bad: !ok}
+		u.servers, u.broken = placed[[]placed[netip.AddrPort]]{v: []placed[netip.AddrPort]{{v: a, at: n}}, at: n, bad: !ok}, !ok
 		return u, ok
 	}
 	element := &jsonschema.Schema{OneOf: []*jsonschema.Schema{server.schema, mapping}}

@@ -11,6 +11,9 @@ import (
 	"vrouterd/internal/packet"
 )
 
+// noCache is what [DNS.Cache] is where nothing is kept.
+const noCache = -1
+
 // defaultPerClient is how many questions of one address are under way at most where the file does not say.
 const defaultPerClient = 150
 
@@ -26,6 +29,9 @@ func (v *validator) dns() {
 		RebindProtection: raw.rebindProtection.or(false), RebindAllow: unplaced(raw.rebindAllow), PrivateReverse: raw.privateReverse.or(false),
 		Pos: Pos{raw.at.Line, raw.at.Column},
 	}
+	if out.Cache == 0 {
+		out.Cache = noCache
+	}
 	out.MaxPerClient = raw.maxPerClient.or(min(defaultPerClient, out.MaxQueries))
 	v.dnsListen(out)
 	v.dnsUpstreams(out)
@@ -33,10 +39,10 @@ func (v *validator) dns() {
 	if special := []string{"localhost", "invalid", "onion", "arpa", "in-addr.arpa"}; raw.domain.good() && slices.Contains(special, out.Domain) {
 		v.fail(raw.domain.at, "domain: %q has a meaning of its own (RFC 6761): choose another, such as home.arpa", out.Domain)
 	}
-	switch {
-	case raw.minTTL.good() && !raw.maxTTL.bad && out.MinTTL > out.MaxTTL:
+	if raw.minTTL.good() && !raw.maxTTL.bad && out.MinTTL > out.MaxTTL {
 		v.fail(raw.minTTL.at, "min_ttl, %s, is more than max_ttl, %s: exchange them, or leave one out", durationText(out.MinTTL), durationText(out.MaxTTL))
-	case raw.maxPerClient.good() && !raw.maxQueries.bad && out.MaxPerClient > out.MaxQueries:
+	}
+	if raw.maxPerClient.good() && !raw.maxQueries.bad && out.MaxPerClient > out.MaxQueries {
 		v.fail(raw.maxPerClient.at, "max_per_client, %d, is more than max_queries, %d: give a smaller one, or leave the key out", out.MaxPerClient, out.MaxQueries)
 	}
 	if raw.rebindAllow.good() && !raw.rebindProtection.bad && !out.RebindProtection {
@@ -76,7 +82,7 @@ func (v *validator) dnsUpstreams(out *DNS) {
 			v.upstreamServer(s)
 		}
 		domain := u.domain.or("")
-		if u.domain.bad || u.servers.at == nil {
+		if u.broken {
 			continue
 		}
 		if domain == "" && everything >= 0 {
@@ -86,6 +92,9 @@ func (v *validator) dnsUpstreams(out *DNS) {
 					v.fail(s.at, "upstream: %s stands twice: remove one", s.v)
 				}
 				all.Servers = append(all.Servers, s.v)
+				if len(all.Servers) == maxServers+1 {
+					v.fail(s.at, "upstream: with this one, more than %d servers are asked for everything: remove some", maxServers)
+				}
 			}
 			continue
 		}

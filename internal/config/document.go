@@ -122,8 +122,8 @@ func (d *Document) SetPortEnabled(name string, enabled bool) error {
 	want := *d.config
 	want.Ports = slices.Clone(want.Ports)
 	want.Ports[i].Enabled = enabled
-	lines := newLineEditor(d.text, d.tree)
-	return d.commit(&want, lines.setEnabled(name, enabled), func(tree *yaml.Node) { treeSetEnabled(tree, name, enabled) })
+	text := d.byLines(func(e *lineEditor) string { return e.setEnabled(name, enabled) })
+	return d.commit(&want, text, func(tree *yaml.Node) { treeSetEnabled(tree, name, enabled) })
 }
 
 // ErrNoRoute is of a route to be deleted that is not among the static routes.
@@ -169,14 +169,23 @@ func sameAddresses(a, b []netip.Addr) bool {
 	return len(a) == len(b) && !slices.ContainsFunc(a, func(x netip.Addr) bool { return !slices.Contains(b, x) })
 }
 
+// byLines edits the text by lines, and gives up where the lines of YAML are not those of the editor: a carriage return alone ends
+// one too, and so do three characters of Unicode.
+func (d *Document) byLines(edit func(e *lineEditor) string) string {
+	if strings.ContainsAny(strings.ReplaceAll(d.text, "\r\n", "\n"), "\r\u0085\u2028\u2029") {
+		return ""
+	}
+	return edit(newLineEditor(d.text, d.tree))
+}
+
 func (d *Document) add(section string, item *yaml.Node, want *Config) error {
-	lines := newLineEditor(d.text, d.tree)
-	return d.commit(want, lines.add(section, item), func(tree *yaml.Node) { treeAdd(tree, section, item) })
+	text := d.byLines(func(e *lineEditor) string { return e.add(section, item) })
+	return d.commit(want, text, func(tree *yaml.Node) { treeAdd(tree, section, item) })
 }
 
 func (d *Document) remove(section string, index int, want *Config) error {
-	lines := newLineEditor(d.text, d.tree)
-	return d.commit(want, lines.remove(section, index), func(tree *yaml.Node) { treeRemove(tree, section, index) })
+	text := d.byLines(func(e *lineEditor) string { return e.remove(section, index) })
+	return d.commit(want, text, func(tree *yaml.Node) { treeRemove(tree, section, index) })
 }
 
 // commit takes the text of the line editor if it means what is wanted, else that of the

@@ -70,6 +70,26 @@ func expectDiff(t *testing.T, d *Document, before string, want ...string) {
 	}
 }
 
+// TestOtherEndsOfLinesAreWrittenOutAnew has line ends that YAML counts and editors do not: the places of the tree would be those of
+// other lines.
+func TestOtherEndsOfLinesAreWrittenOutAnew(t *testing.T) {
+	for _, end := range []string{"\r", "\u0085", "\u2028", "\u2029"} {
+		source := "name: r1\nports:\n  lan: {address: 10.1.0.1/24}\n" + end + end + "routes:\n  - {to: 10.9.0.0/16, via: 10.1.0.2}\n"
+		d, err := NewDocument("r1.yaml", []byte(source))
+		if err != nil {
+			continue // not every one of them stands well there
+		}
+		for _, r := range d.Config().Routes {
+			if err := d.DeleteRoute(r); err != nil {
+				t.Errorf("%q: %v", end, err)
+			}
+		}
+		if err := d.SetPortEnabled("lan", false); err != nil || d.Config().Ports[0].Enabled || len(d.Config().Routes) != 0 {
+			t.Errorf("%q: %v\n%q", end, err, d.Text())
+		}
+	}
+}
+
 func TestARouteIsAddedBehindTheLastOne(t *testing.T) {
 	d := document(t, commented)
 	r := Route{To: netip.MustParsePrefix("10.4.0.0/16"), Via: addresses("10.1.0.4", "10.1.0.5"), Metric: 5, Comment: "a: b"}

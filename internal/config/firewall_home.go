@@ -14,9 +14,12 @@ const (
 // ripPort is where RIP listens (RFC 2453 section 3.9.1).
 const ripPort = 520
 
+// dhcpServerPort is where servers and relays of DHCP listen (RFC 2131 section 4.1).
+const dhcpServerPort = 67
+
 // home expands `firewall: home`: outside are the ports that `nat` names, inside all others. Inside may open
-// anything; outside reaches forwards, gets answers to its pings, and nothing else but what the configuration needs: RIP, where it
-// is spoken outside.
+// anything; outside reaches forwards, gets answers to its pings, and nothing else but what the configuration needs: RIP and DHCP, where
+// they are served outside.
 func (f *firewallValidator) home() {
 	at := f.out.Pos
 	if len(f.validator.raw.nat) == 0 {
@@ -57,6 +60,11 @@ func (f *firewallValidator) home() {
 		updates := homeRule("rip", protoUDP, at)
 		updates.Ports = []PortRange{{ripPort, ripPort}}
 		f.out.Rules = append(f.out.Rules, updates)
+	}
+	if slices.ContainsFunc(f.validator.raw.dhcp, func(e *rawDHCPEntry) bool { return slices.Contains(outside.Ports, e.name) }) {
+		requests := homeRule("dhcp", protoUDP, at)
+		requests.Ports = []PortRange{{dhcpServerPort, dhcpServerPort}}
+		f.out.Rules = append(f.out.Rules, requests)
 	}
 	f.config.Firewall = f.out
 }

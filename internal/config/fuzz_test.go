@@ -38,6 +38,10 @@ firewall:
   rules: [{name: a, flags: "syn, !ack", protocol: tcp, port: [80, "81"], length: 40-50, dscp: af11, rate: over 10/s burst 5 per source, add_to: bad, action: drop}]
   access: [{in: wan, protocol: icmp, icmp_type: 8, icmp_code: 0, action: reject}]
 `))
+	f.Add(dhcpOn(wholeDHCP))
+	f.Add(dnsOn(wholeDNS))
+	f.Add(dhcpOn("dhcp:\n  lan:\n    range: 192.168.1.0/24\n    options: {121: [10.0.0.0/8 via 192.168.1.2, {to: default, via: 192.168.1.1}], 43: {1: 10.0.0.1, 2: x, 3: hex:ff}, 119: a.b, 224: [1, 300], 225: 01:02, 33: [10.0.0.0, 10.1.0.1]}\n"))
+	f.Add("ports: {a: {address: dhcp, dhcp_client: {client_id: off, request: [1, 2]}}}\n")
 	f.Add("ports: {a: {address: 10.0.0.1/24}}\nforwards: [{in: a, protocol: tcp, port: 1, to: 10.0.0.2}]\n")
 }
 

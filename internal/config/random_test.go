@@ -76,3 +76,67 @@ func TestRandomSectionsHoldWhatTheFuzzerAsks(t *testing.T) {
 		t.Errorf("%d of %d were right: the test tests one side only", right, rounds)
 	}
 }
+
+// TestRandomSectionsOfDHCPAndDNSHoldWhatTheFuzzerAsks does the same for what hosts get from the router.
+func TestRandomSectionsOfDHCPAndDNSHoldWhatTheFuzzerAsks(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	list := func(least, most int, all []choices) string {
+		var entries []string
+		for range least + random.IntN(most) {
+			entries = append(entries, entry(random, all))
+		}
+		return "[" + strings.Join(entries, ", ") + "]"
+	}
+	options := []string{"{}", "{42: 192.168.1.1}", "{66: boot, 26: 1400}", "{121: 10.0.0.0/8 via 192.168.1.2}", "{43: {1: x}, 224: [1, 300]}", "{ntp_servers: [192.168.1.3, 10.0.0.1]}", "{51: 5}", "{19: x}"}
+	ranges := []string{"192.168.1.100-192.168.1.199", "192.168.1.0/25", "[192.168.1.10, 192.168.1.20-192.168.1.29]", "192.168.1.90-192.168.1.120", "192.168.1.1-192.168.1.4", "192.168.1.77", "192.168.1.40-192.168.1.44", "10.1.0.9"}
+	leases := []string{"1h", "12h", "2s", "infinite", "30m", "1500ms"}
+	macs := []string{`"02:00:00:00:00:01"`, `"02:00:00:00:00:02"`, `"02:00:00:00:00:03"`}
+	hosts := []string{"192.168.1.5", "192.168.1.6", "192.168.1.110", "192.168.1.1", "10.1.0.5"}
+	reservation := []choices{{"mac", 10, macs}, {"address", 10, hosts[:3]}, {"name", 5, []string{"a", "B", "printer", "a.b"}}, {"lease", 1, leases}, {"options", 1, options}}
+	pool := []choices{{"name", 10, []string{"p", "q"}}, {"vendor", 10, []string{"x", "y"}}, {"range", 5, []string{"192.168.1.200-192.168.1.210", "192.168.1.150"}}, {"options", 8, options[:6]}}
+	lan := []choices{
+		{"range", 9, ranges}, {"lease", 2, leases}, {"min_lease", 1, leases[2:]}, {"max_lease", 1, leases[:4]}, {"renew", 1, leases[4:]}, {"rebind", 1, leases},
+		{"exclude", 1, []string{"192.168.1.110", "192.168.1.3"}}, {"gateway", 3, []string{"none", "192.168.1.1", "[192.168.1.1, 192.168.1.2]", "10.1.0.1"}}, {"dns", 3, []string{"none", "9.9.9.9", "[192.168.1.1, 9.9.9.9]", "127.0.0.1"}},
+		{"ntp", 1, hosts}, {"domain", 2, []string{"home.arpa", "Example.", "a b"}}, {"search", 1, []string{"a", "[a, b.c]"}}, {"options", 3, options}, {"network", 1, []string{"192.168.1.0/24", "10.1.0.0/24"}},
+		{"inspection", 2, []string{"off", "log", "drop"}}, {"probe", 1, []string{"false"}}, {"authoritative", 1, []string{"false"}}, {"rapid_commit", 1, []string{"true"}},
+		{"next_server", 1, hosts}, {"boot_file", 1, []string{"x"}}, {"comment", 1, []string{"x"}},
+	}
+	relay := []choices{{"servers", 10, []string{"10.0.0.5", "[10.0.0.5, 10.0.0.6]", "10.0.0.7", "10.0.0.8", "10.0.0.9", "10.0.0.10", "192.168.1.1"}}, {"option_82", 8, []string{"true"}}, {"circuit_id", 1, []string{"c"}}, {"max_hops", 1, []string{"4"}}}
+	far := []choices{{"network", 10, []string{"10.5.0.0/24", "10.5.0.0/25", "10.5.0.0/23", "10.5.0.0/26", "10.5.0.0/22", "10.4.0.0/15", "10.1.0.0/16"}}, {"range", 9, []string{"10.5.0.0/25", "10.5.0.10-10.5.0.20"}}, {"gateway", 10, []string{"none", "10.5.0.1"}}, {"inspection", 1, []string{"log", "off", "off"}}}
+	upstream := []choices{{"domain", 10, []string{"a", "b.c", "home.arpa"}}, {"servers", 10, []string{"none", "10.0.0.5", "[10.0.0.5, '10.0.0.6:54']"}}}
+	record := []choices{{"address", 9, []string{"192.168.1.9", "[192.168.1.9, 0.0.0.0]"}}, {"cname", 1, []string{"a", "b", "printer", "x.y"}}, {"txt", 2, []string{"x", "[x, y]"}}, {"ttl", 2, []string{"5s", "1h"}}}
+	dns := []choices{
+		{"listen", 10, []string{"lan", "[lan, two]", "[two]", "core", "core", "up"}}, {"domain", 7, []string{"home.arpa", "a"}}, {"cache", 1, []string{"0", "5"}}, {"min_ttl", 1, []string{"1s", "30m"}}, {"max_ttl", 1, []string{"1m", "1h"}},
+		{"max_queries", 1, []string{"5", "500"}}, {"max_per_client", 1, []string{"5", "50"}}, {"rebind_protection", 4, []string{"true"}}, {"rebind_allow", 2, []string{"a", "[a, b]"}},
+	}
+	schema := resolved(t)
+	right := 0
+	const rounds = 400
+	for range rounds {
+		section := strings.TrimSuffix(entry(random, lan), "}")
+		if random.IntN(2) == 0 {
+			section += ", reservations: " + list(0, 3, reservation)
+		}
+		if random.IntN(3) == 0 {
+			section += ", pools: " + list(0, 3, pool)
+		}
+		section = strings.Replace(section+"}", "{, ", "{", 1)
+		names := strings.TrimSuffix(entry(random, dns), "}")
+		if random.IntN(2) == 0 {
+			names += ", upstream: [9.9.9.9, " + strings.TrimPrefix(list(1, 2, upstream), "[")
+		}
+		if random.IntN(2) == 0 {
+			names += fmt.Sprintf(", records: {a: %s, b.home.arpa: %s}", entry(random, record), entry(random, record))
+		}
+		source := dhcpOn(fmt.Sprintf("dhcp:\n  lan: %s\n  two: {relay: %s}\n  far: %s\ndns: %s}\n", section, entry(random, relay), entry(random, far), names))
+		if random.IntN(3) == 0 {
+			source = strings.Replace(source, "  core:", "  up: {address: dhcp}\n  core:", 1)
+		}
+		if judge(t, schema, source) {
+			right++
+		}
+	}
+	if right < rounds/50 || right > rounds*49/50 {
+		t.Errorf("%d of %d were right: the test tests one side only", right, rounds)
+	}
+}
