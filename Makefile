@@ -37,7 +37,7 @@ lint: ## gofmt, go vet, staticcheck, shellcheck
 	shellcheck $(SCRIPTS)
 
 bench: ## vrouterd against its peers, rows in bench/RESULTS.md (as root)
-	bench/run && bench/rip && bench/fib
+	bench/run && bench/rip && bench/dns && bench/fib
 
 soak: ## the tests in real namespaces over and over for SOAKTIME (60m; as root)
 	@end=$$(( $$(date +%s) + $$(d=$(SOAKTIME); case $$d in *h) echo $$(( $${d%h} * 3600 ));; *m) echo $$(( $${d%m} * 60 ));; *s) echo $${d%s};; *) echo $$d;; esac) )); \
