@@ -106,6 +106,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		gauge(ripNeighbors, float64(n), state)
 	}
 	c.collectStateful(gauge, counter)
+	c.collectDHCP(gauge)
 	c.collectDNS(gauge, counter)
 	s := c.r.Status()
 	gauge(routesGauge, float64(s.Routes))
