@@ -129,9 +129,6 @@ func (r *Router) DNSNames(q api.DNSQuery) (page api.DNSNamePage, err error) {
 		}
 		var rows []dns.NameRow
 		for _, one := range r.dns.machine.Names() {
-			if one.Hidden {
-				continue
-			}
 			page.Total++
 			name := strings.ToLower(one.Name)
 			if q.Name == "" || name == q.Name || strings.HasSuffix(name, "."+q.Name) {
@@ -144,8 +141,7 @@ func (r *Router) DNSNames(q api.DNSQuery) (page api.DNSNamePage, err error) {
 			page.Next = key(to - 1)
 		}
 		for _, row := range rows[from:to] {
-			source, _, _ := strings.Cut(row.Source, " ")
-			page.Names = append(page.Names, api.DNSName{Name: row.Name, Type: row.Type, Value: row.Value, Source: source})
+			page.Names = append(page.Names, api.DNSName{Name: row.Name, Type: row.Type, Value: row.Value, Source: row.Source, Hidden: row.Hidden})
 		}
 	})
 	return page, stopped
