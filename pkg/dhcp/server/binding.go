@@ -74,6 +74,9 @@ func (m *Machine) at(s *subnet, a packet.Addr) *binding {
 
 // settle brings counts, lists and the deadline up to what has become of a binding. One of which nothing is left is forgotten.
 func (m *Machine) settle(b *binding) {
+	if b.offer == nil && b.lease.State == Declined && !b.lease.Expires.IsZero() && !b.lease.Expires.After(m.now) {
+		b.lease.State = Free // it has rested, perhaps while it was asked for again
+	}
 	was, is := b.state, b.current()
 	b.state = is
 	if b.subnet != nil {
@@ -182,7 +185,6 @@ func (b *binding) expire(m *Machine) {
 		name := m.end(b, Expired, b.lease.Expires)
 		m.do(LeaseEvent{Change: LeaseExpired, Lease: b.lease, Before: name})
 	case b.lease.State == Declined:
-		b.lease.State = Free
 		m.settle(b)
 	}
 }

@@ -86,37 +86,22 @@ func (m *Machine) inform(a *ask) {
 // bootp answers hosts that speak the older protocol (RFC 951, RFC 1534): those that have a reservation, for they keep their address for ever.
 func (m *Machine) bootp(a *ask) {
 	for _, s := range a.subnets {
-		r, key := a.reservation(s), a.key(s)
-		if r == nil || !m.reservedFree(s, r, key) {
+		r := a.reservation(s)
+		if r == nil || !m.reservedFree(s, r, a.key(s)) {
 			continue
 		}
-		if b := m.bindings[r.Addr]; b != nil && b.offer != nil {
-			m.lost(b.offer)
-			m.dropOffer(b)
-		} else if b == nil {
+		if m.bindings[r.Addr] == nil {
 			if why := m.roomForLease(); why != ReasonNone {
 				m.refuse(a, why)
 				return
 			}
 		}
-		b := m.at(s, r.Addr)
-		renewed, before := b.lease.State == Bound, b.lease.Hostname
-		if b.key != key {
-			m.unlist(b)
-		}
-		b.key = key
-		b.lease = Lease{Addr: r.Addr, State: Bound, HType: a.msg.HType, CHAddr: append([]byte(nil), a.chaddr()...), Hostname: before, Subnet: s.Name, Start: m.now}
-		m.clients[client{s, key}] = b
-		b.lease.Hostname = m.name(a, b, r, before, renewed)
-		m.settle(b)
-		m.do(Store{b.lease})
+		event := m.give(a, s, r.Addr, time.Time{})
 		reply := m.begin(a, s, 0)
 		reply.YIAddr = r.Addr
 		m.configured(a, s, r, reply)
 		m.send(a, s, reply, 0)
-		if !renewed {
-			m.do(LeaseEvent{Change: LeaseBound, Lease: b.lease})
-		}
+		m.do(event)
 		return
 	}
 	m.refuse(a, ReasonBootp)

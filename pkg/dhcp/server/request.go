@@ -100,22 +100,26 @@ func (m *Machine) nak(a *ask, s *subnet, why Reason) {
 
 // bind gives a client an address, or extends its lease, and acknowledges that: the lease is stored first.
 func (m *Machine) bind(a *ask, s *subnet, addr packet.Addr) {
-	key := a.key(s)
+	event := m.give(a, s, addr, m.expiry(m.leaseTime(a, s, a.reservation(s))))
+	m.answer(a, s, dhcp.ACK, addr)
+	m.do(event)
+}
+
+// give makes an address a client's until a time, and stores that. What else it had on the link ends: a client that takes an address uses no other.
+func (m *Machine) give(a *ask, s *subnet, addr packet.Addr, expires time.Time) LeaseEvent {
 	for _, t := range a.subnets {
 		c := client{t, a.key(t)}
-		if b := m.offers[c]; b != nil {
-			if b.lease.Addr != addr {
-				m.lost(b.offer)
-				m.dropOffer(b)
-			}
+		if b := m.offers[c]; b != nil && b.lease.Addr != addr {
+			m.lost(b.offer)
+			m.dropOffer(b)
 		}
 		if old := m.clients[c]; old != nil && old.lease.Addr != addr && old.lease.State == Bound {
-			name := m.end(old, Released, m.now) // a client that takes an address uses no other
+			name := m.end(old, Released, m.now)
 			m.do(Store{old.lease})
 			m.do(LeaseEvent{Change: LeaseReleased, Lease: old.lease, Before: name, Reason: "the client took another address"})
 		}
 	}
-	b := m.at(s, addr)
+	key, b := a.key(s), m.at(s, addr)
 	if b.offer != nil {
 		if b.offer.probing {
 			m.lost(b.offer)
@@ -124,34 +128,43 @@ func (m *Machine) bind(a *ask, s *subnet, addr packet.Addr) {
 		delete(m.offers, client{s, b.offer.key})
 		b.offer = nil
 	}
-	renewed := b.lease.State == Bound
-	before := ""
-	if renewed {
-		before = b.lease.Hostname
+	event := LeaseEvent{Change: LeaseBound}
+	begun := m.now
+	if b.lease.State == Bound {
+		event, begun = LeaseEvent{Change: LeaseRenewed, Before: b.lease.Hostname}, b.lease.Start
+		expires = longer(b.lease.Expires, expires, a.anew())
 	}
 	if b.key != key {
 		m.unlist(b)
 	}
-	r := a.reservation(s)
-	l := Lease{
+	b.key = key
+	b.lease = Lease{
 		Addr: addr, State: Bound, HType: a.msg.HType, CHAddr: bytes.Clone(a.chaddr()), ClientID: a.id(),
 		Vendor: printable(a.msg.Options[dhcp.OptionVendorClass]), Subnet: s.Name, Agent: a.msg.Options[dhcp.OptionRelayAgent],
-		Start: m.now, Expires: m.expiry(m.leaseTime(a, s, r)),
+		Start: begun, Expires: expires,
 	}
-	if renewed {
-		l.Start = b.lease.Start
-	}
-	b.lease, b.key = l, key
 	m.clients[client{s, key}] = b
-	b.lease.Hostname = m.name(a, b, r, before, renewed)
+	b.lease.Hostname = m.name(a, b, a.reservation(s), event.Before, event.Change == LeaseRenewed)
 	m.settle(b)
 	m.do(Store{b.lease})
-	change := LeaseBound
-	if renewed {
-		change = LeaseRenewed
+	event.Lease = b.lease
+	return event
+}
+
+// longer is when a lease ends that is extended to a time: not before it would have ended, for the answer that says so may be lost, and the client keep to the
+// one before. Only a lease without end gets one, and only from a client that begins anew: else it would be there for ever when leases are made
+// finite.
+func longer(before, after time.Time, anew bool) time.Time {
+	if after.IsZero() || before.IsZero() && anew || !before.IsZero() && before.Before(after) {
+		return after
 	}
-	m.answer(a, s, dhcp.ACK, addr)
-	m.do(LeaseEvent{Change: change, Lease: b.lease, Before: before})
+	return before
+}
+
+// anew reports that the client has given up what it had before: it asked for offers.
+func (a *ask) anew() bool {
+	_, selecting := a.msg.Options[dhcp.OptionServerID]
+	return selecting || a.msg.Type() == dhcp.Discover
 }
 
 // expiry is when a lease of that length ends: never before the client thinks so, also where the journal writes whole seconds.

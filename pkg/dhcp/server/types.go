@@ -1,4 +1,5 @@
 package server
+
 import (
 	"net/netip"
 	"time"
