@@ -1,22 +1,21 @@
 package dns
 
-import (
-	"github.com/miekg/dns"
-)
+import "github.com/miekg/dns"
 
 // writtenAlias is the answer for an alias: the chain that leads to the name, then what the answer for that name holds.
 func (m *Machine) writtenAlias(e *entry, a *asker, al *alias) []byte {
-	whole := *e
-	if made, ok := m.joined(e, a, al); ok {
-		whole = *made
+	made, ok := m.joined(e, a, al)
+	if ok {
+		made.reason = e.reason
 	} else {
-		whole = *bareEntry(a.raw[:len(a.raw)-questionTail], e.qtype, e.bits, codeFailure)
+		made = bareEntry(a.raw[:len(a.raw)-questionTail], e.qtype, e.bits, codeFailure)
+		made.reason = ReasonTooLong
 	}
-	whole.hits, whole.reason = e.hits, e.reason
-	whole.born = m.now
-	return m.written(&whole, a)
+	made.hits, made.born = e.hits, m.now
+	return m.written(made, a)
 }
 
+// joined makes one message of both.
 func (m *Machine) joined(e *entry, a *asker, al *alias) (*entry, bool) {
 	aged := append([]byte(nil), e.wire...)
 	own := asker{raw: aged[headerLen : headerLen+len(al.target)+questionTail], do: true}

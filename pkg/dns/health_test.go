@@ -118,13 +118,18 @@ func TestFailureOfOneServerIsAskedOfTheNext(t *testing.T) {
 		s.after(time.Second)
 		c := s.ask("www.example.com A do")
 		s.replies(s.only(), code)
+		refusals := uint64(1)
+		if a := s.only(); a.Server == at("9.9.9.9:53") && (code == 1 || code == 4) { // once more without EDNS
+			s.replies(a, code)
+			refusals++
+		}
 		if s.only().Server != at("1.1.1.1:53") {
 			t.Fatalf("after code %d asked %v", code, s.only().Server)
 		}
 		s.replies(s.only(), 0, "www.example.com. 300 A 192.0.2.1")
 		s.expect(c, "NOERROR www.example.com. A 192.0.2.1")
-		s.refused(ReasonReplyFailure, 1)
-		if row := s.m.Upstreams(s.now)[0]; row.State != UpstreamUp || row.Failures != 1 {
+		s.refused(ReasonReplyFailure, refusals)
+		if row := s.m.Upstreams(s.now)[0]; row.State != UpstreamUp || row.Failures != refusals || row.NoEDNS {
 			t.Errorf("code %d: %+v", code, row)
 		}
 	}

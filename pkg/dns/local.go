@@ -182,7 +182,7 @@ func (m *Machine) soa(z *zone) []dns.RR {
 	return []dns.RR{&dns.SOA{Hdr: h, Ns: z.name, Mbox: "nobody.invalid.", Serial: 1, Refresh: 3600, Retry: 1200, Expire: 604800, Minttl: h.Ttl}}
 }
 
-// compose makes an answer of records; its reason is ReasonAliasLoop and its code a failure if they fit no message.
+// compose makes an answer of records; a failure if they fit no message.
 func (m *Machine) compose(q *question, code int, answer, authority []dns.RR) *entry {
 	msg := dns.Msg{Compress: true}
 	msg.Response, msg.RecursionAvailable, msg.Authoritative, msg.Rcode = true, true, true, code
@@ -195,7 +195,7 @@ func (m *Machine) compose(q *question, code int, answer, authority []dns.RR) *en
 		}
 	}
 	e := bareEntry(q.name, q.qtype, q.bits, codeFailure)
-	e.local, e.reason = m.names.version, ReasonAliasLoop
+	e.local, e.reason = m.names.version, ReasonTooLong
 	return e
 }
 

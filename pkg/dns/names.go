@@ -2,6 +2,7 @@ package dns
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -60,18 +61,8 @@ func (m *Machine) settleNames() {
 	for _, r := range m.cfg.Records {
 		m.addRecord(r)
 	}
-	for _, c := range slices.SortedFunc(mapsValues(n.claims), func(a, b *claim) int { return cmp.Compare(a.order, b.order) }) {
+	for _, c := range slices.SortedFunc(maps.Values(n.claims), func(a, b *claim) int { return cmp.Compare(a.order, b.order) }) {
 		m.addClaim(c)
-	}
-}
-
-func mapsValues(all map[string]*claim) func(func(*claim) bool) {
-	return func(yield func(*claim) bool) {
-		for _, c := range all {
-			if !yield(c) {
-				return
-			}
-		}
 	}
 }
 

@@ -27,6 +27,7 @@ const (
 	ReasonQueryLimit
 	ReasonWaitingLimit
 	ReasonAliasLoop
+	ReasonTooLong
 	ReasonDeadline
 	ReasonUpstreamsFailed
 	ReasonGone
@@ -77,6 +78,7 @@ var reasonWords = [NumReasons]words{
 	ReasonQueryLimit:      {"dns_query_limit", "Too many questions are on their way upstream."},
 	ReasonWaitingLimit:    {"dns_waiting_limit", "Too many clients wait for one and the same answer."},
 	ReasonAliasLoop:       {"dns_alias_loop", "The static aliases of a name lead in a circle, or are too many."},
+	ReasonTooLong:         {"dns_too_long", "The records of a name, or what its alias leads to, fit no DNS message."},
 	ReasonDeadline:        {"dns_deadline", "No upstream server answered in time."},
 	ReasonUpstreamsFailed: {"dns_upstreams_failed", "Every upstream server that was asked failed or refused."},
 	ReasonGone:            {"dns_client_gone", "A client closed its connection before its answer came."},

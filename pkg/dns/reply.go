@@ -35,6 +35,9 @@ func (m *Machine) reply(ev Reply) {
 	e, ttl, code, why := m.accept(f, a, ev.Payload)
 	if why == ReasonNone {
 		a.server.refusals = 0
+		if a.plain && a.retried {
+			a.server.plain = m.now + plainTime // RFC 6891 section 6.2.2
+		}
 		m.end(a)
 		m.finish(f, e, ttl)
 		return
@@ -47,8 +50,7 @@ func (m *Machine) reply(ev Reply) {
 		return
 	}
 	a.server.failures++
-	if !a.plain && (code == codeFormat || code == codeNotImplemented || code == codeVersion) && f.bits&bitDO == 0 {
-		a.server.plain = m.now + plainTime // RFC 6891 section 6.2.2
+	if !a.plain && (code == codeFormat || code == codeNotImplemented || code == codeVersion) { // it may not know EDNS
 		m.again(a, a.stream, true)
 		return
 	}

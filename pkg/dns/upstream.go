@@ -40,9 +40,9 @@ type group struct {
 	servers []*server
 }
 
-func (m *Machine) newGroup(domain string, u Upstream) *group {
-	g := &group{domain: domain}
-	for _, a := range u.Servers {
+// addServers adds servers to a group. What is known of one from another group, or from before a change of the configuration, stays known.
+func (m *Machine) addServers(g *group, all []netip.AddrPort) {
+	for _, a := range all {
 		a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 		s := m.servers[a]
 		if s == nil {
@@ -53,7 +53,6 @@ func (m *Machine) newGroup(domain string, u Upstream) *group {
 			g.servers = append(g.servers, s)
 		}
 	}
-	return g
 }
 
 // forgetServers forgets those that no group has any longer.

@@ -109,7 +109,10 @@ func (m *Machine) settlePlaces() {
 			p.zone, p.group = &zone{textName(wire), zoneBlocked, ReasonBlocked}, nil
 			continue
 		}
-		p.group = m.newGroup(wire, u)
+		if p.group == nil {
+			p.group = &group{domain: wire}
+		}
+		m.addServers(p.group, u.Servers)
 	}
 	if wire, ok := wireName(m.cfg.Domain); ok && len(wire) > 1 {
 		m.domain = wire
