@@ -1,10 +1,8 @@
 package config
 
 import (
-	"encoding/hex"
 	"math"
 	"net/netip"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -243,7 +241,6 @@ func (o *optionReader) guess(n *yaml.Node) ([]byte, bool) {
 	if n.Kind == yaml.SequenceNode {
 		items = n.Content
 	}
-	pairs := regexp.MustCompile(`^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2})+$`)
 	var b []byte
 	width, kinds := 0, make(map[string]bool)
 	var numbers []int
@@ -266,9 +263,8 @@ func (o *optionReader) guess(n *yaml.Node) ([]byte, bool) {
 		case err == nil && a.Is4():
 			b = append(b, addressOctets(a)...)
 			kinds["address"] = true
-		case pairs.MatchString(item.Value) && len(items) == 1:
-			octets, err := hex.DecodeString(strings.ReplaceAll(item.Value, ":", ""))
-			return octets, err == nil
+		case len(items) == 1 && strings.Contains(item.Value, ":") && isOctets(item.Value):
+			return readOctets(octetsPrefix + item.Value)
 		default:
 			b = append(b, item.Value...)
 			kinds["text"] = true
@@ -286,6 +282,12 @@ func (o *optionReader) guess(n *yaml.Node) ([]byte, bool) {
 		return nil, false
 	}
 	return b, true
+}
+
+// isOctets reports pairs of digits with colons between them.
+func isOctets(s string) bool {
+	_, ok := readOctets(octetsPrefix + s)
+	return ok
 }
 
 // widthOf is how many octets a number needs: 1, 2 or 4.
