@@ -229,3 +229,43 @@ func TestDatagramServiceTakesNoMemoryForADatagram(t *testing.T) {
 		t.Error("nothing was answered")
 	}
 }
+
+// FuzzDeliverFrom gives the stack any octets as a packet: each is counted once, and none goes to a service with more than it holds.
+func FuzzDeliverFrom(f *testing.F) {
+	f.Add([]byte(udpTo("10.0.0.9", "10.0.0.1", 4000, 53, 5)))
+	sent := udpTo("10.0.0.1", "10.0.0.9", 53, 4000, 5)
+	f.Add([]byte(icmpError("10.0.0.9", packet.ICMPUnreachable, packet.ICMPPortUnreachable, 0, sent)))
+	f.Add([]byte(udpTo("10.0.0.9", "10.0.0.1", 4000, 53, 0)[:24]))
+	f.Fuzz(func(t *testing.T, octets []byte) {
+		s, err := New(Options{Output: func([]byte) {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		s.SetAddresses([]netip.Prefix{netip.PrefixFrom(here, 24)})
+		p, err := s.ServeUDP(netip.MustParseAddrPort("10.0.0.1:53"), Service{
+			Take: func(d Datagram) bool {
+				if len(d.Payload) > len(octets)-28 || !d.From.IsValid() {
+					t.Errorf("%d octets came out of %d, from %v", len(d.Payload), len(octets), d.From)
+				}
+				return len(d.Payload)%2 == 0
+			},
+			Failed: func(netip.AddrPort, string) {},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		// With right sums, so that more of it is looked at.
+		if ip := packet.IPv4(octets); len(ip) >= packet.IPv4MinLen && ip.HeaderLen() >= packet.IPv4MinLen && ip.HeaderLen() <= len(ip) {
+			ip = append(packet.IPv4(nil), ip...)
+			ip.UpdateHeaderChecksum()
+			octets = ip
+		}
+		s.DeliverFrom(3, octets)
+		n := s.Stats()
+		if n.Delivered+n.Probes+n.Served+n.Malformed+n.BadDatagram+n.BadSource+n.GroupEcho != 1 {
+			t.Errorf("counted as %+v", n)
+		}
+	})
+}
