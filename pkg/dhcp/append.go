@@ -48,23 +48,28 @@ func (m *Message) AppendWithin(b []byte, size int) (message []byte, left []uint8
 
 // order is the order of the options that the message has.
 func (m *Message) order(codes []uint8) []uint8 {
-	var seen [256]bool
+	var has [256]bool
+	for code := range m.Options {
+		has[code] = true
+	}
+	agent := has[OptionRelayAgent]
+	has[0], has[OptionEnd], has[OptionOverload], has[OptionRelayAgent] = false, false, false, false
 	add := func(code uint8) {
-		if _, has := m.Options[code]; has && !seen[code] {
-			seen[code] = true
+		if has[code] {
+			has[code] = false
 			codes = append(codes, code)
 		}
 	}
-	seen[0], seen[OptionEnd], seen[OptionOverload], seen[OptionRelayAgent] = true, true, true, true
 	add(OptionMessageType)
 	for _, code := range m.Order {
 		add(code)
 	}
-	for code := 1; len(codes) < len(m.Options) && code < OptionEnd; code++ {
+	for code := range has {
 		add(uint8(code))
 	}
-	seen[OptionRelayAgent] = false
-	add(OptionRelayAgent)
+	if agent {
+		codes = append(codes, OptionRelayAgent)
+	}
 	return codes
 }
 

@@ -27,7 +27,7 @@ func populated(n int) *Machine {
 }
 
 // dialogue gives one client an address in the whole way, with messages as perfdhcp sends them.
-func dialogue(b *testing.B, m *Machine, i int, discover, request []byte) {
+func dialogue(b testing.TB, m *Machine, i int, discover, request []byte) {
 	mac := numbered(1<<20 + i).mac
 	copy(discover[28:], mac[:])
 	copy(request[28:], mac[:])

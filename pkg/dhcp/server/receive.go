@@ -14,6 +14,7 @@ type ask struct {
 	subnets  []*subnet // those that the client may be in; never empty past locate
 	routed   bool      // a client of a relayed network that wrote to us without its relay
 	override packet.Addr
+	seen     seen // by the subnet that was asked about last
 }
 
 // broadcast is the limited broadcast address.
@@ -148,13 +149,28 @@ func (a *ask) chaddr() []byte { return a.msg.CHAddr[:a.msg.HLen] }
 
 func (a *ask) id() []byte { return a.msg.Options[dhcp.OptionClientID] }
 
-func (a *ask) key(s *subnet) string { return s.key(a.msg.HType, a.chaddr(), a.id()) }
-
-func (a *ask) reservation(s *subnet) *Reservation {
-	return s.reservation(a.msg.HType, a.chaddr(), a.id())
+// seen is what a subnet knows the sender by.
+type seen struct {
+	in          *subnet
+	key         string
+	reservation *Reservation
+	class       *pool
 }
 
-func (a *ask) class(s *subnet) *pool { return s.class(a.msg.Options[dhcp.OptionVendorClass]) }
+// as looks the sender up in a subnet, once for all that follows: an ask does not outlive a configuration.
+func (a *ask) as(s *subnet) *seen {
+	if a.seen.in != s {
+		r := s.reservation(a.msg.HType, a.chaddr(), a.id())
+		a.seen = seen{s, s.keyOf(r, a.msg.HType, a.chaddr(), a.id()), r, s.class(a.msg.Options[dhcp.OptionVendorClass])}
+	}
+	return &a.seen
+}
+
+func (a *ask) key(s *subnet) string { return a.as(s).key }
+
+func (a *ask) reservation(s *subnet) *Reservation { return a.as(s).reservation }
+
+func (a *ask) class(s *subnet) *pool { return a.as(s).class }
 
 // fits reports that the sender may have an address of a subnet.
 func (a *ask) fits(s *subnet, addr packet.Addr) bool {

@@ -161,15 +161,22 @@ func (s *subnet) reservation(htype uint8, chaddr, id []byte) *Reservation {
 // key tells clients of the subnet apart. A client with a reservation is known by that, as the operator sees it: a machine that boots first with one id and
 // then with another is one client when its reservation is by its hardware address.
 func (s *subnet) key(htype uint8, chaddr, id []byte) string {
-	if s != nil {
-		if r := s.reservation(htype, chaddr, id); r != nil {
-			return string(binary.BigEndian.AppendUint32([]byte{reservedKey}, uint32(r.Addr)))
-		}
+	if s == nil {
+		return s.keyOf(nil, htype, chaddr, id)
 	}
-	if len(id) >= 2 {
+	return s.keyOf(s.reservation(htype, chaddr, id), htype, chaddr, id)
+}
+
+// keyOf is key for a client whose reservation is known.
+func (*subnet) keyOf(r *Reservation, htype uint8, chaddr, id []byte) string {
+	var b [20]byte
+	switch {
+	case r != nil:
+		return string(binary.BigEndian.AppendUint32(append(b[:0], reservedKey), uint32(r.Addr)))
+	case len(id) >= 2:
 		return "\x01" + string(id)
 	}
-	return "\x00" + string([]byte{htype}) + string(chaddr)
+	return string(append(append(b[:0], 0, htype), chaddr...))
 }
 
 const reservedKey = 2 // the first octet of a key; those of dhcp.Message.ClientKey are 0 and 1
