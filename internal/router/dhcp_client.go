@@ -9,6 +9,7 @@ import (
 	"vrouterd/internal/config"
 	"vrouterd/internal/packet"
 	"vrouterd/internal/rib"
+	"vrouterd/pkg/arp"
 	"vrouterd/pkg/dataplane"
 	"vrouterd/pkg/dhcp"
 	"vrouterd/pkg/dhcp/client"
@@ -24,6 +25,7 @@ type dhcpClient struct {
 	routes  []rib.Route    // that the RIB has of it
 	reason  string         // why there is no address
 	link    packet.MAC     // where the last message came from
+	contest time.Time      // when somebody else was last seen with the address
 }
 
 // clientConfig is how a port's client asks.
@@ -175,6 +177,26 @@ func (r *Router) dropLease(now time.Time, p *portState) {
 		text += ": " + c.reason
 	}
 	r.event("dhcp_client_lost", p.cfg.Name, text, map[string]string{"port": p.cfg.Name, "address": was.Addr.String(), "server": was.Server.String()})
+}
+
+// contestTime is how soon after another a conflict tells that the address is lost. ARP defends it against the first
+// (RFC 5227 section 2.4 b) and tells of one in 10 s.
+const contestTime = 30 * time.Second
+
+// leaseContested gives a leased address up that somebody else keeps using.
+func (r *Router) leaseContested(a arp.Conflict) {
+	p := r.byID[dataplane.PortID(a.Port)]
+	if p == nil || p.client == nil || !p.client.leased.IsValid() || p.client.leased.Addr() != a.Addr.Netip() {
+		return
+	}
+	now, before := time.Now(), p.client.contest
+	p.client.contest = now
+	if a.Defended && now.Sub(before) > contestTime {
+		return
+	}
+	r.later = append(r.later, func() { // ARP is in the middle of a step
+		r.clientStep(time.Now(), p, client.Conflict{Addr: a.Addr})
+	})
 }
 
 // addressesChanged tells everyone of the addresses that a port has now: forwarding tables, RIB, host stack, NAT, ARP, RIP.

@@ -8,6 +8,7 @@ import (
 
 	"vrouterd/internal/config"
 	"vrouterd/internal/control/api"
+	"vrouterd/internal/leases"
 	"vrouterd/internal/packet"
 	"vrouterd/pkg/dhcp/client"
 	"vrouterd/pkg/dhcp/server"
@@ -99,6 +100,25 @@ func (r *Router) tellClient(port string, e client.Event) (err error) {
 }
 
 // ImportLeases takes the leases of a file that dnsmasq wrote.
-func (r *Router) ImportLeases(api.Peer, string) (done api.LeaseImport, err error) {
-	return done, noDHCPServer()
+func (r *Router) ImportLeases(_ api.Peer, text string) (done api.LeaseImport, err error) {
+	list, skipped, err := leases.ParseDnsmasq(text) // long texts are not to hold up the loop
+	if err != nil {
+		return done, usage(err)
+	}
+	stopped := r.do(func() {
+		d := &r.dhcp
+		if d.server == nil {
+			err = noDHCPServer()
+			return
+		}
+		d.refused = nil
+		r.serverStep(time.Now(), server.Import{Leases: list})
+		done = api.LeaseImport{Imported: len(list) - len(d.refused), Skipped: skipped, Refused: len(d.refused)}
+		done.Refusals = d.refused[:min(len(d.refused), mostRefusals)]
+		d.refused = nil
+	})
+	return done, errors.Join(stopped, err)
 }
+
+// mostRefusals is how many refusals of an import are told.
+const mostRefusals = 100

@@ -79,7 +79,7 @@ func TestARenewalIsAnsweredByUnicastAndLosesNoPacket(t *testing.T) {
 }
 
 func TestFirewallHomeServesHostsInsideAndNobodyOutside(t *testing.T) {
-	l := runHome(t, served+"  wan: {range: 203.0.113.100-203.0.113.110, probe: false}\nfirewall: home\n")
+	l := runHome(t, served+"firewall: home\n")
 	inside, outside := stationsOn(t, l, "lan").station(1), stationsOn(t, l, "wan").station(2)
 	inside.joins()
 	inside.send(inside.renewal(), inside.addr, ip4("192.168.1.1"))
@@ -89,6 +89,8 @@ func TestFirewallHomeServesHostsInsideAndNobodyOutside(t *testing.T) {
 	if l.dropped("firewall_drop") == 0 {
 		t.Error("what came from outside is not counted at the firewall")
 	}
+	l.apply(served + "  wan: {range: 203.0.113.100-203.0.113.110, probe: false}\nfirewall: home\n")
+	outside.joins() // who asks for it is served
 }
 
 // slowDisk is a journal whose disk a test holds up.
@@ -283,6 +285,98 @@ func TestAnAddressThatAnswersARPIsNotOffered(t *testing.T) {
 		}
 	})
 	if offer.YIAddr != ip4("192.168.1.101") {
+		t.Errorf("%v is offered", offer.YIAddr)
+	}
+}
+
+func TestAnAddressThatAnswersPingBehindARelayIsNotOffered(t *testing.T) {
+	l := runHome(t, home+`routes: [{to: 10.7.0.0/24, via: 192.168.5.77}]
+dhcp:
+  far: {network: 10.7.0.0/24, range: 10.7.0.10-10.7.0.11, gateway: 10.7.0.1}
+`)
+	w := stationsOn(t, l, "srv")
+	s := w.station(1)
+	s.has(ip4("192.168.5.77")) // the relay, and all that is behind it
+	w.mu.Lock()
+	w.server = s
+	w.mu.Unlock()
+	w.h.OnFrame(func(f []byte) bool {
+		ip := packet.IPv4(f[packet.EthernetLen:])
+		if packet.Ethernet(f).Type() == packet.EtherTypeIPv4 && ip.Protocol() == packet.ProtoICMP && ip.Dst() == ip4("10.7.0.10") {
+			back := appendEcho(nil, ip.Dst(), ip.Src(), uint16(packet.ICMP(ip.Payload()).Rest()>>16), 1)
+			m := packet.ICMP(packet.IPv4(back).Payload())
+			m.SetType(packet.ICMPEchoReply)
+			m.SetChecksum(0)
+			m.SetChecksum(^packet.Fold(packet.Sum(m, 0)))
+			frame := make([]byte, packet.EthernetLen, 64)
+			packet.Ethernet(frame).SetDst(w.gw)
+			packet.Ethernet(frame).SetSrc(s.mac)
+			packet.Ethernet(frame).SetType(packet.EtherTypeIPv4)
+			w.h.SendFrame(append(frame, back...))
+			return true
+		}
+		return w.frame(f)
+	})
+	m := s.message(dhcp.Discover)
+	m.GIAddr, m.Hops = ip4("10.7.0.1"), 1
+	m.Options.SetAddr(dhcp.OptionRequestedAddress, ip4("10.7.0.10"))
+	s.datagram(w.gw, ip4("10.7.0.1"), ip4("192.168.5.1"), dhcp.ServerPort, dhcp.ServerPort, m.Append(nil))
+	if offer := s.next(dhcp.Offer); offer.YIAddr != ip4("10.7.0.11") {
+		t.Errorf("%v is offered", offer.YIAddr)
+	}
+}
+
+func TestAServerThatIsConfiguredAnewKnowsItsLeases(t *testing.T) {
+	l := newLab(t, homeHosts(), Options{StateDir: t.TempDir()})
+	l.begin(served)
+	w := stationsOn(t, l, "lan")
+	s := w.station(1)
+	a := s.joins().YIAddr
+	l.apply(home)
+	s.send(s.renewal(), a, ip4("192.168.1.1"))
+	s.silent("without a server")
+	l.apply(served)
+	s.send(s.renewal(), a, ip4("192.168.1.1"))
+	s.next(dhcp.ACK)
+}
+
+func TestAJournalThatCannotBeOpenedKeepsTheServerFromGivingAddressesAway(t *testing.T) {
+	broken := true
+	l := newLab(t, homeHosts(), Options{StateDir: t.TempDir(), openJournal: func(string, *Router) (leaseJournal, []server.Lease, error) {
+		if broken {
+			return nil, nil, errors.New("another process has it")
+		}
+		return &slowDisk{pass: true}, nil, nil
+	}})
+	l.begin(served)
+	s := stationsOn(t, l, "lan").station(1)
+	s.send(s.message(dhcp.Discover), 0, 0)
+	s.silent("without a journal")
+	if e := l.happens("dhcp_journal_failed"); !strings.Contains(e.Message, "another process has it") {
+		t.Errorf("%+v", e)
+	}
+	if rows := l.DHCP(); rows[0].State != "down" || rows[0].Reason == "" {
+		t.Errorf("%+v", rows)
+	}
+	l.do(func() { broken, l.dhcp.retryAt = false, time.Now() })
+	eventually(t, "the server is there", func() bool { return l.DHCP()[0].State == "up" })
+	s.joins()
+}
+
+func TestLeasesOfDnsmasqAreTaken(t *testing.T) {
+	l := runHome(t, served)
+	_, err := l.ImportLeases(tester, "this is no line\n")
+	expectError(t, err, "usage", "line 1")
+	done, err := l.ImportLeases(tester, fmt.Sprintf("%d 02:00:00:00:00:01 192.168.1.150 laptop 01:02:00:00:00:00:01\n%d 02:00:00:00:00:02 10.9.9.9 elsewhere *\n",
+		time.Now().Add(time.Hour).Unix(), time.Now().Add(time.Hour).Unix()))
+	if err != nil || done.Imported != 1 || done.Refused != 1 || done.Refusals[0].Address != "10.9.9.9" {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	s := stationsOn(t, l, "lan").station(1)
+	m := s.message(dhcp.Discover)
+	m.Options[dhcp.OptionClientID] = []byte{1, 2, 0, 0, 0, 0, 1}
+	s.send(m, 0, 0)
+	if offer := s.next(dhcp.Offer); offer.YIAddr != ip4("192.168.1.150") {
 		t.Errorf("%v is offered", offer.YIAddr)
 	}
 }

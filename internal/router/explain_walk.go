@@ -238,6 +238,13 @@ func (w *walk) routeLine(prefix interface{ String() string }) int {
 				return c.Ports[i].Pos.Line
 			}
 		}
+		if p := w.r.ports[c.Ports[i].Name]; p != nil && p.client != nil {
+			for _, route := range p.client.routes {
+				if route.Prefix == prefix {
+					return c.Ports[i].Pos.Line
+				}
+			}
+		}
 	}
 	return 0
 }

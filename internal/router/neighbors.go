@@ -7,7 +7,6 @@ import (
 	"vrouterd/internal/packet"
 	"vrouterd/pkg/arp"
 	"vrouterd/pkg/dataplane"
-	"vrouterd/pkg/dhcp/client"
 )
 
 // neighborActions carries out what the ARP machine asks for, in its order. What it
@@ -65,11 +64,7 @@ func (r *Router) addressConflict(a arp.Conflict) {
 	name := r.portName(uint32(a.Port))
 	text := fmt.Sprintf("address %v of port %s is also used by %v", a.Addr, name, a.MAC)
 	r.log.Warn("address conflict", "port", name, "address", a.Addr, "mac", a.MAC, "defended", a.Defended)
-	if p := r.byID[dataplane.PortID(a.Port)]; p != nil && p.client != nil {
-		r.later = append(r.later, func() { // ARP is in the middle of a step
-			r.clientStep(time.Now(), p, client.Conflict{Addr: a.Addr})
-		})
-	}
+	r.leaseContested(a)
 	r.event("address_conflict", a.Addr.String(), text, map[string]string{"port": name, "mac": a.MAC.String()})
 }
 
