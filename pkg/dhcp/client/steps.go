@@ -65,8 +65,7 @@ func (m *Machine) feed(in input) {
 // note tells the operator of what ends an attempt.
 func (m *Machine) note(why Reason) {
 	n := Note{Reason: why}
-	switch l := m.concerned(); {
-	case l != nil:
+	if l := m.concerned(); l != nil {
 		n.Server, n.Addr = l.Server, AddrOf(l)
 	}
 	if why == ReasonTaken || why == ReasonNoAnswer {
