@@ -81,14 +81,11 @@ func BenchmarkQuestionUpstream(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for range b.N {
-		for _, a := range s.m.Step(start, q) {
-			ask := a.(Ask)
-			if answer == nil {
-				answer = packed(b, reply(b, ask, 0, "www.example.com. 300 A 192.0.2.1"))
-			}
-			answer[0], answer[1] = ask.Payload[0], ask.Payload[1]
-			s.m.Step(start, Reply{Ask: ask.ID, From: ask.Server, Payload: answer})
-			break
+		ask := s.m.Step(start, q)[0].(Ask)
+		if answer == nil {
+			answer = packed(b, reply(b, ask, 0, "www.example.com. 300 A 192.0.2.1"))
 		}
+		answer[0], answer[1] = ask.Payload[0], ask.Payload[1]
+		s.m.Step(start, Reply{Ask: ask.ID, From: ask.Server, Payload: answer})
 	}
 }

@@ -5,7 +5,7 @@
 //	question.read   what is asked, in what way; or why it is refused        question.go, reason.go
 //	Machine.hit     an answer that is kept                                  cache.go
 //	Machine.here    records, leases, reservations, aliases, zones of ours   local.go, names.go, zones.go
-//	Machine.askFor  who asks for the same waits for the same                ask.go
+//	Machine.askFor  who asks for the same waits for the same                flight.go
 //	Machine.choose  the healthiest server of the most specific domain       ask.go, upstream.go
 //	Machine.reply   is it the answer, is it sound, may it be kept           reply.go, rebind.go
 //	entry.appendAnswer  number, flags, spelling, TTLs, size of this client  answer.go

@@ -118,7 +118,7 @@ func (m *Machine) disbelieve(a *ask, why Reason) {
 func (m *Machine) again(a *ask, stream, plain bool) {
 	f := a.flight
 	m.end(a)
-	if a.retried && a.stream == stream && a.plain == plain || f.sent >= maxSent || f.until <= m.now {
+	if f.sent >= maxSent || f.until <= m.now {
 		f.failed = append(f.failed, a.server)
 		m.try(f)
 		return
