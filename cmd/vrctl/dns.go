@@ -138,13 +138,16 @@ func (a *app) showDNSCache() *cobra.Command {
 	return showNames(a, &cobra.Command{
 		Use:               "cache [NAME]",
 		Short:             "the answers that are kept; with a name, its own and those below it",
-		Long:              "Show the answers that are kept, and for how long still. NO_NAME and NO_DATA are those that said that there is nothing.",
+		Long:              "Show the answers that are kept, and for how long still; local ones are made of the names that the\nrouter answers itself. no_name and no_data are those that said that there is nothing.",
 		ValidArgsFunction: a.completeFirst(cachedNames),
 	}, (*client.Client).DNSCache,
 		newTable("no answers", column{title: "NAME"}, column{title: "TYPE"}, column{title: "STATE"}, column{title: "TTL", right: true}, column{title: "HITS", right: true, spare: true}, column{title: "ANSWER"}),
 		func(t *table, e api.DNSCacheEntry) {
-			t.add(cell{e.Name, bold}, text(e.Type), cell{e.State, map[string]style{"answer": green, "failure": red}[e.State]},
-				text(age(e.TTLSeconds)), text(count(e.Hits)), text(commas(e.Answers)))
+			ttl := "local"
+			if e.TTLSeconds > 0 {
+				ttl = age(e.TTLSeconds)
+			}
+			t.add(cell{e.Name, bold}, text(e.Type), cell{e.State, map[string]style{"answer": green, "failure": red}[e.State]}, text(ttl), text(count(e.Hits)), text(commas(e.Answers)))
 		})
 }
 

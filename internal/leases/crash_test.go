@@ -198,6 +198,9 @@ func TestFullDiskIsToldOnceAndAgainWhenItIsWell(t *testing.T) {
 		if err := keep(t, j, lease(2)); err == nil {
 			t.Error("the disk is full, and a lease was acknowledged")
 		}
+		if err := keep(t, j); err != nil || !j.Counters().Failing { // nothing is no proof that the disk is well
+			t.Errorf("%v, %+v", err, j.Counters())
+		}
 	}
 	d.mu.Lock()
 	d.fail = nil

@@ -297,6 +297,9 @@ func (j *Journal) write(text []byte) error {
 
 // tell counts what became of records, and logs when the disk begins or ceases to refuse.
 func (j *Journal) tell(err error, records int) {
+	if records == 0 {
+		return // nothing was asked of the disk
+	}
 	j.lastError = err
 	switch {
 	case err != nil && !j.failing:
@@ -310,9 +313,7 @@ func (j *Journal) tell(err error, records int) {
 		j.counters.Lost += uint64(records)
 	} else {
 		j.counters.Records += uint64(records)
-		if records > 0 {
-			j.counters.Groups++
-		}
+		j.counters.Groups++
 	}
 	j.counters.Failing = j.failing
 	j.mu.Unlock()

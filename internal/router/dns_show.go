@@ -128,7 +128,17 @@ func (r *Router) DNSNames(q api.DNSQuery) (page api.DNSNamePage, err error) {
 			return
 		}
 		var rows []dns.NameRow
+		said := map[string]bool{} // what a name has said
+		before := ""
 		for _, one := range r.dns.machine.Names() {
+			if one.Name != before {
+				clear(said)
+				before = one.Name
+			}
+			if one.Hidden && said[one.Type+" "+one.Value] { // a lease that says what its host's reservation does
+				continue
+			}
+			said[one.Type+" "+one.Value] = true
 			page.Total++
 			name := strings.ToLower(one.Name)
 			if q.Name == "" || name == q.Name || strings.HasSuffix(name, "."+q.Name) {

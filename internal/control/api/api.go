@@ -323,7 +323,7 @@ type Backend interface {
 	// ImportLeases takes the leases of a file that dnsmasq wrote. Usage: a line of it is none; conflict as above.
 	ImportLeases(peer Peer, text string) (LeaseImport, error)
 	// DHCPRelease gives a port's address back to its server; DHCPRenew asks for it anew at once. Not_found: there is
-	// no such port; conflict: it is not one that gets its address by DHCP, or has none to give back.
+	// no such port; conflict: it is not one that gets its address by DHCP. A port that has none yet ceases to ask.
 	DHCPRelease(peer Peer, port string) error
 	DHCPRenew(peer Peer, port string) error
 	// FlushDNS forgets the answers of a name ("": all); how many. Conflict: DNS is not configured.

@@ -45,8 +45,8 @@ type DNSUpstream struct {
 type DNSCacheEntry struct {
 	Name       string   `json:"name"`
 	Type       string   `json:"type"`
-	State      string   `json:"state"` // answer, no_data, no_name, failure
-	TTLSeconds float64  `json:"ttl_seconds"`
+	State      string   `json:"state"`       // answer, no_data, no_name, failure
+	TTLSeconds float64  `json:"ttl_seconds"` // 0: made of names here, for as long as those are
 	Hits       uint64   `json:"hits"`
 	Answers    []string `json:"answers"` // records as zone files write them, without their TTL; at most 16
 }

@@ -24,6 +24,7 @@ func dnsCacheRows() []api.DNSCacheEntry {
 	return []api.DNSCacheEntry{
 		{Name: "example.net", Type: "A", State: "answer", TTLSeconds: 290, Hits: 800, Answers: []string{"A 203.0.113.7", "A 203.0.113.8"}},
 		{Name: "example.net", Type: "HTTPS", State: "no_data", TTLSeconds: 45, Hits: 12},
+		{Name: "laptop.home.arpa", Type: "A", State: "answer", Hits: 3, Answers: []string{"A 10.1.0.100"}},
 		{Name: "nobody.example.org", Type: "A", State: "no_name", TTLSeconds: 800},
 	}
 }
