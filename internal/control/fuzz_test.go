@@ -37,6 +37,9 @@ func FuzzRequest(f *testing.F) {
 	f.Add("POST", "/v1/nat/flush", "", `{"port":53,"protocol":"udp"}`)
 	f.Add("POST", "/v1/firewall/members", "", `{"set":"barred","address":"198.51.100.9","for":60000000000}`)
 	f.Add("POST", "/v1/explain", "", `{"in":"lan","src":"10.1.0.2","dst":"203.0.113.7","protocol":"tcp","dport":80,"flags":"S."}`)
+	f.Add("GET", "/v1/dhcp/leases", "address=10.1.0.0/24&state=bound&limit=2&cursor=10.1.0.5", "")
+	f.Add("POST", "/v1/dhcp/import", "", "1767500000 02:00:00:00:00:31 10.1.0.131 nas *")
+	f.Add("GET", "/v1/dns/cache", "name=example.net.&limit=1", "")
 	f.Add("0", "/v1/ports/\n", "a\n=1", "")
 	s, err := NewServer(Options{Path: socketDir(f) + "/r1.sock", Backend: controltest.New("r1")})
 	if err != nil {

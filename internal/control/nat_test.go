@@ -110,7 +110,8 @@ func TestAPacketToBeExplainedIsWholeWhenTheBackendSeesIt(t *testing.T) {
 // Who speaks with whom is not for everybody's eyes, even where the tables are.
 func TestSessionsAreForOperatorsAndRulesForReaders(t *testing.T) {
 	want := map[string]access{"GET /v1/nat": reads, "GET /v1/firewall": reads, "GET /v1/firewall/sets": reads, "GET /v1/firewall/sets/{name}": reads,
-		"GET /v1/nat/sessions": inspects, "GET /v1/nat/mappings": inspects, "GET /v1/sessions": inspects, "POST /v1/explain": inspects}
+		"GET /v1/nat/sessions": inspects, "GET /v1/nat/mappings": inspects, "GET /v1/sessions": inspects, "POST /v1/explain": inspects,
+		"GET /v1/dhcp": reads, "GET /v1/dhcp/leases": reads, "GET /v1/dns": reads, "GET /v1/dns/names": reads, "GET /v1/dns/cache": inspects}
 	s := &Server{}
 	for _, e := range s.endpoints() {
 		name := fmt.Sprintf("%s %s", e.method, e.path)
