@@ -121,7 +121,7 @@ func TestProbesOutstandingAreBounded(t *testing.T) {
 
 func TestRelayedNetworkIsProbedByTheRoutingTable(t *testing.T) {
 	n := far()
-	n.PingRelayed = true
+	n.Probe, n.PingRelayed = true, true
 	s := newStation(t, home(), n)
 	h := numbered(1)
 	h.relay = addr("10.9.0.1")

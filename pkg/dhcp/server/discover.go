@@ -225,7 +225,7 @@ func hash(key string) uint64 {
 }
 
 // probes reports that fresh addresses of the subnet are asked for.
-func (s *subnet) probes() bool { return s.Probe || s.Port == 0 && s.PingRelayed }
+func (s *subnet) probes() bool { return s.Probe && (s.Port != 0 || s.PingRelayed) }
 
 // wantsProbe reports that an address must be asked for before it is offered.
 func (m *Machine) wantsProbe(c choice, b *binding) bool {

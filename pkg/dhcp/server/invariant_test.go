@@ -188,7 +188,7 @@ func crowded(rng *rand.Rand) Config {
 	b.Name, b.Network, b.Server, b.Ranges = "lan2", pfx("10.0.1.0/24"), addr("10.0.1.1"), []Range{span1("10.0.1.10", "10.0.1.12")}
 	b.Gateway = []packet.Addr{b.Server}
 	c := far()
-	c.Ranges, c.PingRelayed = []Range{span1("10.9.0.50", "10.9.0.53")}, rng.IntN(2) == 0
+	c.Ranges, c.Probe, c.PingRelayed = []Range{span1("10.9.0.50", "10.9.0.53")}, rng.IntN(2) == 0, true
 	subnets := []Subnet{a, c}
 	if rng.IntN(3) > 0 {
 		subnets = []Subnet{a, b, c}

@@ -36,7 +36,7 @@ type Subnet struct {
 	Authoritative bool // NAK clients that ask for what is not theirs, also those of which nothing is known
 	RapidCommit   bool // RFC 4039
 	Probe         bool // before an offer of a fresh address
-	PingRelayed   bool // reserved for relayed networks: probes go by ICMP
+	PingRelayed   bool // in a relayed network, where probes go by ICMP echo: without it there are none
 
 	Gateway, DNS []packet.Addr
 	Domain       string
@@ -156,7 +156,8 @@ type DeleteAll struct {
 // Import takes leases from elsewhere, such as dnsmasq's file. What clashes with a lease that is bound is refused, with an Event each.
 type Import struct{ Leases []Lease }
 
-// StoreFailed tells that leases could not be made durable: the messages that waited for it were not sent.
+// StoreFailed tells that leases could not be made durable: the messages that waited for it were not sent. What they gave stays given in memory, where it is at worst an address that
+// nobody uses until it expires; the client asks again, and the lease is stored again.
 type StoreFailed struct{ Addrs []packet.Addr }
 
 // Tick tells that time has passed.
