@@ -59,12 +59,13 @@ picture_home() {
 
     PC            .2 ---+
     PC, serves    .5 ---+                 192.168.1.1 +----------+ 83.215.152.95        83.215.152.1 +--------+
-    laptop       .10 ---+--- switch ------------------| vrouterd |-----------------------------------| server |
+    laptop       .10 ---+--- switch ------------------| vrouterd |----- switch ----------------------| server |
     game box    .101 ---+       192.168.1.0/24    lan +----------+ wan                               +--------+
     media hub   .104 ---+                                  r1          198.51.100.1 is the server's own address
     printer     .105 ---+
 PICTURE
-    note "    Everybody inside shares one public address. Port 80 of it leads to 192.168.1.5; nothing else leads inside."
+    note "    The PCs and the laptop have their addresses by hand, the others from vrouterd by DHCP; vrouterd has its own from the"
+    note "    provider's server, dnsmasq. Everybody inside shares one public address. Port 80 of it leads to 192.168.1.5; nothing else leads inside."
 }
 
 raise_home() {
@@ -73,25 +74,36 @@ raise_home() {
     namespace server
     for n in "${home_hosts[@]}"; do namespace "h$n"; done
     switch lan
+    switch line
+    socket server line 02:00:00:00:00:01
+    ip -n "$lab-server" addr add 83.215.152.1/24 dev eth0
+    ip -n "$lab-server" addr add 198.51.100.1/32 dev lo
+    provider server --dhcp-range=83.215.152.95,83.215.152.95,255.255.255.0,1h --dhcp-option=3,83.215.152.1 --dhcp-option=6,83.215.152.1 \
+        --host-record=www.example.com,198.51.100.1
     router r1 <<CONFIG
 name: $lab-r1
 ports:
   lan: {netns: $lab-net, device: r1-lan, bridge: lan, address: 192.168.1.1/24}
-  wan:
-    netns: $lab-server
-    device: eth0
-    address: 83.215.152.95/24
-    host: {address: 83.215.152.1/24}
-routes:
-  - {to: default, via: 83.215.152.1}
+  wan: {netns: $lab-net, device: r1-wan, bridge: line, address: dhcp}   # the default route and the DNS servers come along
+dhcp:
+  lan:
+    range: 192.168.1.100-192.168.1.199
+    reservations: [{mac: "02:00:00:00:01:01", address: 192.168.1.101, name: gamebox}]
+dns: {listen: [lan], domain: home.arpa}
 nat:
   - {out: wan, type: masquerade}
 forwards:
   - {in: wan, protocol: tcp, port: 80, to: 192.168.1.5, name: web}
 firewall: home
 CONFIG
-    for n in "${home_hosts[@]}"; do plug "h$n" lan "192.168.1.$n/24" 192.168.1.1; done
-    ip -n "$lab-server" addr add 198.51.100.1/32 dev lo
+    "$bin/vrctl" -n "$lab-r1" wait lease port wan --timeout 15s || fail "the provider's server gave r1 no address: $(cat "$state/server.dnsmasq.log")"
+    for n in 2 5 10; do plug "h$n" lan "192.168.1.$n/24" 192.168.1.1; done
+    socket h101 lan 02:00:00:00:01:01
+    socket h104 lan 02:00:00:00:01:04
+    socket h105 lan 02:00:00:00:01:05
+    boot h101 gamebox
+    boot h104 mediahub 192.168.1.104
+    boot h105 printer 192.168.1.105
     # The way to the inside that a neighbour outside could take who does not ask: it has to lead nowhere.
     ip -n "$lab-server" route add 192.168.1.0/24 via 83.215.152.95
     web_server server 198.51.100.1
@@ -102,6 +114,18 @@ show_home() {
     local n r1=("$bin/vrctl" -n "$lab-r1")
     say "What the router is told"
     cat "$state/r1.yaml"
+    say "The router has its own address from the provider, and with it the default route and whom to ask for names"
+    see "83.215.152.95/24" "${r1[@]}" show ports
+    see "dhcp" "${r1[@]}" show routes
+    say "Three hosts have theirs from the router; each asked for an address, one has it reserved"
+    see 192.168.1.105 "${r1[@]}" show dhcp leases
+    show "${r1[@]}" show dhcp
+    say "Names: of the house, forward and back, and of the world, which the provider's server knows"
+    see "192.168.1.105" ip netns exec "$lab-h101" getent ahostsv4 printer
+    see "gamebox.home.arpa" ip netns exec "$lab-h104" getent hosts 192.168.1.101
+    see "you are 83.215.152.95" ip netns exec "$lab-h104" curl -sS --max-time 10 http://www.example.com/
+    see www.example.com "${r1[@]}" dns cache
+    show "${r1[@]}" show dns
     say "ping and traceroute find their way back"
     show ip netns exec "$lab-h10" ping -n -c 2 -i 0.2 198.51.100.1
     see "198.51.100.1" ip netns exec "$lab-h10" traceroute -n -q 1 -N 1 198.51.100.1

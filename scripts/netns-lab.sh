@@ -15,11 +15,12 @@ usage() {
 usage: scripts/netns-lab.sh COMMAND
 
   demo                 raise a lab of two hosts and two routers, show it, take it down
-  textbook             the same with the internetwork H1..H8 over R1, R2, R3: each hop from H1 to H8
+  textbook             the same with the internetwork H1..H8 over R1, R2, R3: each hop from H1 to H8; then H9 boots
+                       without an address and gets one
   rip                  five routers and six links that find their routes by RIP, step by step: the tables
                        of the textbooks at the start, converged, with a link cut, and counting to infinity
-  home                 the home of the textbooks behind one public address: NAT, a forward, the same from inside,
-                       the firewall, and why each packet goes where it goes
+  home                 the home of the textbooks behind one public address: DHCP within and towards the provider, names,
+                       NAT, a forward, the same from inside, the firewall, and why each packet goes where it goes
   cgnat                three homes behind a carrier that translates once more, in port blocks for each subscriber
   up [demo|textbook|rip|home|cgnat]
                        raise a lab and leave it running (default: demo)
@@ -249,19 +250,19 @@ picture_textbook() {
         | network 2                       | network 5                       | network 6
     ----+-----+------ switch         -----+----+----- switch           -----+----+----- switch
         |     |                           |    |                            |    |
-        H1    H2                          H4   H5                           H6   H7
+        H1    H2   (H9)                   H4   H5                           H6   H7
 
     network n is 10.n.0.0/24; network 3 is two links, 10.3.1.0/24 (a) and 10.3.2.0/24 (b)
     host Hn has the address that ends in .n; router Rn has, on each of its networks, .25n
 PICTURE
     note "    H3's card is the kernel end of R1's TAP port, H8's that of R3's TUN port; the other"
-    note "    hosts are cabled to switches (Linux bridges) into which a router's port is plugged."
+    note "    hosts are cabled to switches (Linux bridges) into which a router's port is plugged. H9 has no address yet."
 }
 
 raise_textbook() {
     local h
     namespace net
-    for h in 1 2 3 4 5 6 7 8; do namespace "h$h"; done
+    for h in 1 2 3 4 5 6 7 8 9; do namespace "h$h"; done
     for h in net2 net5 net6; do switch "$h"; done
     router r1 <<CONFIG
 name: $lab-r1
@@ -273,6 +274,8 @@ ports:
     host: {address: 10.1.0.3/24, gateway: 10.1.0.251}
   net2: {netns: $lab-net, device: r1-net2, bridge: net2, address: 10.2.0.251/24}
   net3a: {netns: $lab-net, device: r1-net3a, bridge: net3a, address: 10.3.1.251/24}
+dhcp:
+  net2: {range: 10.2.0.9-10.2.0.99, domain: net2.test}
 routes:
   - {to: 10.3.2.0/24, via: 10.3.1.252}
   - {to: 10.4.0.0/24, via: 10.3.1.252}
@@ -314,6 +317,7 @@ CONFIG
     plug h5 net5 10.5.0.5/24 10.5.0.252
     plug h6 net6 10.6.0.6/24 10.6.0.253
     plug h7 net6 10.6.0.7/24 10.6.0.253
+    socket h9 net2 02:00:00:00:00:09
 }
 
 show_textbook() {
@@ -332,6 +336,16 @@ show_textbook() {
     note "R3 has no entry for H8: network 4 is point to point, whatever goes in comes out at H8."
     say "Everybody reaches everybody"
     everybody
+    say "H9 boots on network 2 without an address, and gets one from R1"
+    show ip -n "$lab-h9" -br addr show dev eth0
+    boot h9 h9 10.2.0.9
+    show ip -n "$lab-h9" -br -4 addr show dev eth0
+    see h9 "$bin/vrctl" -n "$lab-r1" show dhcp leases
+    say "H3 reaches H9: R1 finds it by ARP"
+    show ip netns exec "$lab-h3" ping -n -c 2 -i 0.2 10.2.0.9
+    see 10.2.0.9 "$bin/vrctl" -n "$lab-r1" show neighbors
+    say "And H8, three routers away, answers it"
+    show ip netns exec "$lab-h9" ping -n -c 2 -i 0.2 10.4.0.8
 }
 
 # everybody: a table of who reaches whom.
@@ -354,6 +368,11 @@ everybody() {
     echo
     [ "$lost" -eq 0 ] || fail "$lost of 64 pings found no answer"
 }
+
+# ---- hosts without an address -----------------------------------------------------------------
+
+# shellcheck source=labs/dhcp.sh
+. "$root/labs/dhcp.sh"
 
 # ---- five routers that find their routes ------------------------------------------------------
 
@@ -423,6 +442,7 @@ lower() {
     mapfile -t pids < <(everyone | sort -u)
     end KILL 5 "${pids[@]}"
     for ns in $(ours); do ip netns del "$ns"; done
+    rm -rf "/etc/netns/$lab-"*
     rm -f "$sockets/$lab"-r[0-9a-e].sock*
     rm -rf "$state"
     rmdir "$labs" 2>/dev/null || true # other labs may be up
@@ -434,6 +454,7 @@ remains() {
     ours | sed 's/^/namespace /'
     find "$sockets" -name "$lab-*" 2>/dev/null || true
     find "$state" 2>/dev/null || true
+    find /etc/netns -maxdepth 1 -name "$lab-*" 2>/dev/null || true
 }
 
 interfaces() { ip -o link show | awk -F': ' '{print $2}' | sort; }
