@@ -79,7 +79,7 @@ raise_home() {
     ip -n "$lab-server" addr add 83.215.152.1/24 dev eth0
     ip -n "$lab-server" addr add 198.51.100.1/32 dev lo
     provider server --dhcp-range=83.215.152.95,83.215.152.95,255.255.255.0,1h --dhcp-option=3,83.215.152.1 --dhcp-option=6,83.215.152.1 \
-        --host-record=www.example.com,198.51.100.1
+        --local=/example.com/ --host-record=www.example.com,198.51.100.1 --local-ttl=300
     router r1 <<CONFIG
 name: $lab-r1
 ports:
@@ -124,7 +124,8 @@ show_home() {
     see "192.168.1.105" ip netns exec "$lab-h101" getent ahostsv4 printer
     see "gamebox.home.arpa" ip netns exec "$lab-h104" getent hosts 192.168.1.101
     see "you are 83.215.152.95" ip netns exec "$lab-h104" curl -sS --max-time 10 http://www.example.com/
-    see www.example.com "${r1[@]}" dns cache
+    see printer.home.arpa "${r1[@]}" show dns names
+    see www.example.com "${r1[@]}" show dns cache
     show "${r1[@]}" show dns
     say "ping and traceroute find their way back"
     show ip netns exec "$lab-h10" ping -n -c 2 -i 0.2 198.51.100.1

@@ -275,7 +275,7 @@ ports:
   net2: {netns: $lab-net, device: r1-net2, bridge: net2, address: 10.2.0.251/24}
   net3a: {netns: $lab-net, device: r1-net3a, bridge: net3a, address: 10.3.1.251/24}
 dhcp:
-  net2: {range: 10.2.0.9-10.2.0.99, domain: net2.test}
+  net2: {range: 10.2.0.9-10.2.0.99, dns: none}
 routes:
   - {to: 10.3.2.0/24, via: 10.3.1.252}
   - {to: 10.4.0.0/24, via: 10.3.1.252}
