@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"vrouterd/internal/packet"
 	"vrouterd/pkg/dhcp/server"
@@ -165,6 +166,9 @@ func (j *Journal) Append(leases []server.Lease, done func(error)) error {
 	for i := range leases {
 		l := &leases[i]
 		start := len(text)
+		if l.State == server.Free { // when that was, is all that there is to tell
+			l = &server.Lease{Addr: l.Addr, Start: time.Now()}
+		}
 		text = append(appendRecord(text, l), '\n')
 		if n := len(text) - start; n > maxLine || l.State == server.Offered {
 			g.text = text[:len(g.text)]

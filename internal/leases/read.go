@@ -101,13 +101,13 @@ func (c *contents) take(number int, line string, long, ended bool, log *slog.Log
 		err = errors.New("it is longer than a record can be")
 	}
 	if _, _, summed := cutChecksum(line); !ended && (err != nil || !summed) {
-		log.Warn("leases: the last line of the journal was cut off, and is dropped", "line", number, "text", fmt.Sprintf("%.200q", line))
+		log.Warn("leases: the last line of the journal was cut off, and is dropped", "line", number, "text", line[:min(len(line), 200)])
 		return false
 	}
 	c.lines++
 	switch {
 	case err != nil:
-		log.Error("leases: a line of the journal is damaged, and is passed over", "line", number, "error", err, "text", fmt.Sprintf("%.200q", line))
+		log.Error("leases: a line of the journal is damaged, and is passed over", "line", number, "error", err, "text", line[:min(len(line), 200)])
 	case l.State == server.Free:
 		delete(c.leases, l.Addr)
 	default:
