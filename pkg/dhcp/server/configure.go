@@ -100,6 +100,9 @@ func (m *Machine) restore(old *binding) *binding {
 			m.clients[c] = b
 		}
 	}
+	if owner, kept := m.titles[l.Hostname]; kept && owner != l.Addr {
+		b.lease.Hostname, l.Hostname = "", ""
+	}
 	if l.State == Bound && l.Hostname != "" {
 		if rival := m.names[l.Hostname]; rival != nil {
 			rival.lease.Hostname = ""

@@ -280,6 +280,17 @@ func TestNamesMoveToTheClientThatTookThemLast(t *testing.T) {
 	}
 }
 
+func TestNameThatBecomesAReservationsLeavesItsBearer(t *testing.T) {
+	s := newStation(t, home())
+	a := s.leases(numbered(1).with(dhcp.OptionHostname, "printer"))
+	n := home()
+	n.Reservations = []Reservation{{MAC: numbered(5).mac, Addr: addr("10.0.0.5"), Name: "printer"}}
+	s.step(Configure{Config{Subnets: []Subnet{n}}})
+	if l, _ := s.m.Lookup(addr(a)); l.State != Bound || l.Hostname != "" {
+		t.Errorf("%+v", l)
+	}
+}
+
 func TestReasonsHaveNamesAndSentences(t *testing.T) {
 	seen := map[string]bool{}
 	for r := ReasonNone; r < NumReasons; r++ {
