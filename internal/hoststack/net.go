@@ -9,6 +9,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/waiter"
 
 	"vrouterd/internal/packet"
 )
@@ -20,12 +22,25 @@ func (s *Stack) ListenTCP(at netip.AddrPort) (net.Listener, error) {
 	if err := s.mine(at); err != nil {
 		return nil, fmt.Errorf("host stack: listen on tcp %v: %w", at, err)
 	}
-	l, err := gonet.ListenTCP(s.net, full(at), ipv4.ProtocolNumber)
+	var wake waiter.Queue
+	ep, err := s.net.NewEndpoint(tcp.ProtocolNumber, ipv4.ProtocolNumber, &wake)
 	if err != nil {
-		return nil, fmt.Errorf("host stack: listen on tcp %v: %w", at, err)
+		return nil, fmt.Errorf("host stack: listen on tcp %v: %v", at, err)
 	}
-	return l, nil
+	// A port whose last listener has left connections behind, if only to wait for stragglers, can be listened on again.
+	ep.SocketOptions().SetReuseAddress(true)
+	if err = ep.Bind(full(at)); err == nil {
+		err = ep.Listen(backlog)
+	}
+	if err != nil {
+		ep.Close()
+		return nil, fmt.Errorf("host stack: listen on tcp %v: %v", at, err)
+	}
+	return gonet.NewTCPListener(s.net, &wake, ep), nil
 }
+
+// backlog is how many connections may wait to be accepted.
+const backlog = 256
 
 // ListenUDP receives datagrams to a port of one of the router's addresses, as ListenTCP.
 func (s *Stack) ListenUDP(at netip.AddrPort) (net.PacketConn, error) {

@@ -112,3 +112,34 @@ func TestAListenerForAllAddressesKnowsTheOneReached(t *testing.T) {
 		t.Error("nothing was accepted")
 	}
 }
+
+func TestAPortWhoseListenerHasGoneIsListenedOnAgainThoughConnectionsAreLeft(t *testing.T) {
+	a, b := pair(t)
+	at := netip.AddrPortFrom(there, 53)
+	first, err := b.ListenTCP(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l, err := b.ListenTCP(at); err == nil {
+		l.Close()
+		t.Fatal("two listen at one port")
+	}
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		c, _ := first.Accept()
+		accepted <- c
+	}()
+	near, err := a.DialTCP(t.Context(), here, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer near.Close()
+	far := <-accepted
+	first.Close()
+	far.Close() // it waits for the other side
+	again, err := b.ListenTCP(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+}

@@ -369,6 +369,9 @@ func TestDNSAnswersFromTheAddressThatWasAskedAndFollowsAddresses(t *testing.T) {
 	}
 	l.apply(resolving)
 	l.asks(l.host("lan1"), "10.1.0.1:53", "here.lab.")
+	c := dialTCP(t, l.host("lan1"), "10.1.0.1:53") // where there were connections before
+	c.Write(framed(packed(1, "here.lab.")))
+	answer(t, c)
 }
 
 func TestDNSQuestionsHavePortsThatNobodyGuesses(t *testing.T) {
