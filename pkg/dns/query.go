@@ -12,7 +12,6 @@ func (m *Machine) query(ev *Query) {
 		m.act(Answer{ev.Client, m.written(e, &q.asker)})
 		return
 	}
-	m.cache.stats.Misses++
 	e, al, why := m.here(q, ev.From.Addr().Unmap())
 	switch {
 	case why != ReasonNone:
@@ -25,6 +24,7 @@ func (m *Machine) query(ev *Query) {
 	case al != nil:
 		m.askAlias(ev, q, al)
 	default:
+		m.cache.stats.Misses++
 		m.askFor(ev, q, q.name, nil)
 	}
 }
@@ -35,6 +35,7 @@ func (m *Machine) askAlias(ev *Query, q *question, al *alias) {
 		m.act(Answer{ev.Client, m.writtenAlias(e, &q.asker, al)})
 		return
 	}
+	m.cache.stats.Misses++
 	m.askFor(ev, q, al.target, al)
 }
 
@@ -50,7 +51,9 @@ func (m *Machine) hit(name []byte, qtype uint16, b bits) *entry {
 	}
 	m.cache.use(e)
 	e.hits++
-	m.cache.stats.Hits++
+	if e.local == 0 {
+		m.cache.stats.Hits++
+	}
 	return e
 }
 

@@ -63,7 +63,7 @@ func (m *Machine) countAnswer(e *entry, truncated bool) {
 type CacheStats struct {
 	Entries, MaxEntries             int
 	Octets, MaxOctets               int
-	Hits, Misses                    uint64
+	Hits, Misses                    uint64 // of questions that are not answered from here
 	Kept                            uint64 // answers that came in
 	Evicted                         uint64 // that went before their time
 	Outstanding, MaximumOutstanding int    // questions upstream now, and their bound
@@ -190,7 +190,6 @@ type CacheRow struct {
 	Name  string // without the last dot
 	Type  string
 	Code  string // NOERROR, NXDOMAIN, SERVFAIL …
-	Local bool   // made from names here
 	TTL   time.Duration
 	Hits  uint64
 	entry *entry
@@ -237,12 +236,8 @@ func (m *Machine) Cache(now time.Time, below string) (rows []CacheRow) {
 		}
 		for _, e := range o.entries {
 			row := CacheRow{Name: name, Type: dns.Type(e.qtype).String(), Code: dns.RcodeToString[int(e.wire[atFlags+1]&maskCode)], Hits: e.hits, entry: e}
-			if row.Local = e.local != 0; row.Local {
-				if e.local != m.names.version {
-					continue
-				}
-			} else if row.TTL = e.expires - at; row.TTL <= 0 {
-				continue
+			if row.TTL = e.expires - at; e.local != 0 || row.TTL <= 0 {
+				continue // what is answered from here is among the names
 			}
 			rows = append(rows, row)
 		}
