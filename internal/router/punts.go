@@ -25,10 +25,16 @@ func (r *Router) punted(p *dataplane.Punt) {
 	case dataplane.PuntLocal:
 		r.local(now, p)
 	case dataplane.PuntBroadcast:
+		if !r.whole(now, p) {
+			return
+		}
 		if !r.dhcpReceive(now, p, p.Packet) && !r.ripReceive(now, p, p.Packet) {
 			r.dp.CountDrop(dataplane.DropBroadcast)
 		}
 	case dataplane.PuntMulticast:
+		if !r.whole(now, p) {
+			return
+		}
 		if !r.ripReceive(now, p, p.Packet) && !r.upnpReceive(now, p, p.Packet) {
 			r.dp.CountDrop(dataplane.DropMulticast)
 		}
@@ -54,6 +60,15 @@ func (r *Router) punted(p *dataplane.Punt) {
 	case dataplane.PuntHeldSYN:
 		r.hold(now, p)
 	}
+}
+
+// whole puts the pieces together of what was sent to everyone, each port's by themselves; false: some are missing yet, or it never will be.
+func (r *Router) whole(now time.Time, p *dataplane.Punt) bool {
+	if !packet.IPv4(p.Packet).IsFragment() {
+		return true
+	}
+	p.Packet, _ = r.pieces.AddFrom(now, uint32(p.Port), p.Packet)
+	return p.Packet != nil
 }
 
 // local serves a packet to one of the router's addresses.
