@@ -340,6 +340,12 @@ func TestDNSIsServedOnTheListedPortsOnly(t *testing.T) {
 		}
 		cancel()
 	}
+	for in, want := range map[string]string{"lan1": "DNS answers", "lan2": "not the hosts of port lan2"} {
+		e, err := l.Explain(api.ExplainRequest{In: in, Src: l.host(in).Address().String(), Dst: "10.1.0.1", Protocol: "udp", SrcPort: 4000, DstPort: 53})
+		if err != nil || e.Verdict != "delivered" || !strings.Contains(e.Steps[len(e.Steps)-1].Text, want) {
+			t.Errorf("explain from %s: %+v, %v", in, e, err)
+		}
+	}
 	if n := l.dropped("dns_port_not_listed"); n < 2 {
 		t.Errorf("%d counted", n)
 	}

@@ -272,7 +272,23 @@ func (w *walk) local() bool {
 			w.parsed.Key.DstPort, w.r.stateful.held.hold)
 	}
 	w.out.Packet = keyText(&w.leaves)
+	if line, what := w.dns(); what != "" {
+		return w.end("delivered", 0, "output", line, "handed to the router itself: %s", what)
+	}
 	return w.end("delivered", 0, "output", 0, "handed to the router itself")
+}
+
+// dns says what DNS does with a packet to one of its addresses; "": it is none of its.
+func (w *walk) dns() (line int, what string) {
+	k, d := &w.parsed.Key, w.r.dns
+	if k.DstPort != dnsPort || k.Protocol != packet.ProtoUDP && k.Protocol != packet.ProtoTCP || d.served[k.Dst.Netip()] == nil {
+		return 0, ""
+	}
+	line = w.r.config.DNS.Pos.Line
+	if !d.listens[w.in.id] {
+		return line, "DNS serves this address, but not the hosts of port " + w.in.cfg.Name + ", which `dns.listen` does not name: answered as a closed port"
+	}
+	return line, "DNS answers"
 }
 
 func (w *walk) isOwn(a packet.Addr) bool {
