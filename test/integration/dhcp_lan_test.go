@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"vrouterd/internal/packet"
 )
 
 // The tests of the DHCP server stand in a home without a provider: a switch with the router and the hosts, each of which runs
@@ -29,10 +32,13 @@ import (
 type dhcpPolicy struct {
 	network      string            // of 24 bits, its first three octets; "": 192.168.1
 	first, last  int               // the range; 0: 100 and 199
+	wide         bool              // 10.64.0.0/16 instead, with a range of 65,000 addresses
 	probe        bool              // look whether an address is free before it is offered
 	reservations map[string]string // addresses by hardware address
 	long         bool              // a lease without early renewal
+	lease        string            // "": 2m
 	yaml         string            // further lines of the port's entry
+	sections     string            // further sections of the configuration
 }
 
 // The times of the policies: the clients renew, and rebind, long before the lease ends. dnsmasq gives none shorter than two minutes.
@@ -48,24 +54,38 @@ func (p dhcpPolicy) net() string {
 	return p.network
 }
 
-func (p dhcpPolicy) rangeEnds() (first, last int) {
-	if p.first == 0 {
-		return 100, 199
+// server is the server's own address, with its prefix length.
+func (p dhcpPolicy) server() netip.Prefix {
+	if p.wide {
+		return netip.MustParsePrefix("10.64.0.1/16")
 	}
-	return p.first, p.last
+	return netip.MustParsePrefix(p.net() + ".1/24")
+}
+
+// rangeEnds are the first and the last address of the range.
+func (p dhcpPolicy) rangeEnds() (first, last netip.Addr) {
+	octets := p.server().Addr().As4()
+	if p.wide {
+		return netip.AddrFrom4([4]byte{octets[0], octets[1], 1, 1}), netip.AddrFrom4([4]byte{octets[0], octets[1], 255, 254})
+	}
+	from, to := byte(100), byte(199)
+	if p.first > 0 {
+		from, to = byte(p.first), byte(p.last)
+	}
+	return netip.AddrFrom4([4]byte{octets[0], octets[1], octets[2], from}), netip.AddrFrom4([4]byte{octets[0], octets[1], octets[2], to})
 }
 
 // contains tells whether an address is of the range.
 func (p dhcpPolicy) contains(a netip.Addr) bool {
 	first, last := p.rangeEnds()
-	return strings.HasPrefix(a.String(), p.net()+".") && int(a.As4()[3]) >= first && int(a.As4()[3]) <= last
+	return first.Compare(a) <= 0 && a.Compare(last) <= 0
 }
 
 // config is the policy in the router's language.
 func (p dhcpPolicy) config() string {
 	first, last := p.rangeEnds()
-	text := fmt.Sprintf("ports:\n  lan: {netns: {net}, device: r1-lan, bridge: lan, address: %[1]s.1/24}\ndhcp:\n  lan:\n    range: %[1]s.%[2]d-%[1]s.%[3]d\n    probe: %[4]v\n    lease: 2m\n",
-		p.net(), first, last, p.probe)
+	text := fmt.Sprintf("%sports:\n  lan: {netns: {net}, device: r1-lan, bridge: lan, address: %v}\ndhcp:\n  lan:\n    range: %v-%v\n    probe: %v\n    lease: %s\n",
+		p.sections, p.server(), first, last, p.probe, cmp.Or(p.lease, "2m"))
 	if !p.long {
 		text += fmt.Sprintf("    renew: %v\n    rebind: %v\n", shortRenew, shortRebind)
 	}
@@ -81,8 +101,8 @@ func (p dhcpPolicy) config() string {
 // dnsmasq is the policy in dnsmasq's language.
 func (p dhcpPolicy) dnsmasq(dir string) string {
 	first, last := p.rangeEnds()
-	text := fmt.Sprintf("user=root\ninterface=eth0\nbind-interfaces\nno-resolv\nno-hosts\npid-file=\nlog-facility=-\nlog-dhcp\ndhcp-authoritative\ndhcp-leasefile=%[4]s/leases\n"+
-		"dhcp-range=%[1]s.%[2]d,%[1]s.%[3]d,255.255.255.0,2m\n", p.net(), first, last, dir)
+	text := fmt.Sprintf("user=root\ninterface=eth0\nbind-interfaces\nno-resolv\nno-hosts\npid-file=\nlog-facility=-\nlog-dhcp\ndhcp-authoritative\ndhcp-leasefile=%s/leases\ndhcp-lease-max=100000\n"+
+		"dhcp-range=%v,%v,2m\n", dir, first, last)
 	if !p.long {
 		text += fmt.Sprintf("dhcp-option=option:T1,%d\ndhcp-option=option:T2,%d\n", int(shortRenew.Seconds()), int(shortRebind.Seconds()))
 	}
@@ -110,14 +130,28 @@ type dhcpLAN struct {
 // newDHCPLAN raises the network, and a host for each client, which does not run yet.
 func newDHCPLAN(t *testing.T, p dhcpPolicy, clients ...string) *dhcpLAN {
 	t.Helper()
-	d := &dhcpLAN{lab: newLab(t, clients...), policy: p}
+	return raiseDHCPLAN(newLab(t, clients...), p, clients...)
+}
+
+// newDHCPCrowd raises the network with a crowd of clients in a host, whose packets are not recorded, beside others.
+func newDHCPCrowd(t *testing.T, p dhcpPolicy, clients ...string) (*dhcpLAN, *dhcpCrowd) {
+	t.Helper()
+	d := raiseDHCPLAN(newUnwatchedLab(t, append([]string{"crowd"}, clients...)...), p, clients...)
+	d.hosts["crowd"].cable("lan")
+	return d, d.hosts["crowd"].crowd()
+}
+
+func raiseDHCPLAN(l *lab, p dhcpPolicy, clients ...string) *dhcpLAN {
+	l.t.Helper()
+	t := l.t
+	d := &dhcpLAN{lab: l, policy: p}
 	// The switch is there whether or not the router runs.
 	d.wires.ip("link", "add", "lan", "type", "bridge")
 	d.watch = d.wires.watchDHCP("lan")
 	if os.Getenv("VROUTERD_TEST_DHCP") == "dnsmasq" {
 		d.k = d.addHost("k")
 		d.dir = d.shortDir("k")
-		d.k.plug("lan", p.net()+".1/24", "")
+		d.k.plug("lan", p.server().String(), "")
 		d.startDnsmasq()
 		t.Cleanup(func() {
 			if t.Failed() {
@@ -156,7 +190,7 @@ func (d *dhcpLAN) tell(p dhcpPolicy) {
 	d.dnsmasq.cmd.Process.Kill()
 	<-d.dnsmasq.done
 	d.k.ip("addr", "flush", "dev", "eth0")
-	d.k.ip("addr", "add", p.net()+".1/24", "dev", "eth0")
+	d.k.ip("addr", "add", p.server().String(), "dev", "eth0")
 	d.startDnsmasq()
 }
 
@@ -165,7 +199,7 @@ func (d *dhcpLAN) silence(on bool) {
 	d.t.Helper()
 	rules := "table bridge silence\ndelete table bridge silence\n"
 	if on {
-		rules += "table bridge silence {\n  chain forward {\n    type filter hook forward priority 0;\n    ether type ip ip daddr " + d.policy.net() + ".1 udp dport 67 drop\n  }\n}\n"
+		rules += "table bridge silence {\n  chain forward {\n    type filter hook forward priority 0;\n    ether type ip ip daddr " + d.policy.server().Addr().String() + " udp dport 67 drop\n  }\n}\n"
 	}
 	file := filepath.Join(d.lab.dir, "silence.nft")
 	d.wires.writeFile(file, rules)
@@ -209,4 +243,13 @@ func (d *dhcpLAN) leased(a netip.Addr, mac string) {
 		}
 		return nil
 	})
+}
+
+// mac is the server's hardware address.
+func (d *dhcpLAN) mac() packet.MAC {
+	d.t.Helper()
+	if d.r == nil {
+		return packet.MAC(d.k.linkAddress())
+	}
+	return packet.MAC(hexMAC(d.t, fmt.Sprint(find(d.r.rows("ports"), "name", "lan")["mac"])))
 }
