@@ -114,7 +114,7 @@ func udpPacket(src, dst netip.AddrPort, payload []byte) []byte {
 
 // send sends a frame. Full queues are no error: whoever gets no answer asks again.
 func (c *dhcpCrowd) send(frame []byte) {
-	if err := unix.Sendto(c.fd, frame, 0, c.link); err != nil && err != unix.ENOBUFS {
+	if err := unix.Sendto(c.fd, frame, 0, c.link); err != nil && err != unix.ENOBUFS && c.lab.t.Context().Err() == nil {
 		c.lab.t.Errorf("%s: sending a frame: %v", c.name, err)
 	}
 }
@@ -194,7 +194,7 @@ func (c *dhcpCrowd) acquire(first, n int, limit time.Duration, begin func(*crowd
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	next, waiting := first, map[int]*crowdMember{}
-	for deadline := time.Now().Add(limit); time.Now().Before(deadline); <-tick.C {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline) && c.lab.t.Context().Err() == nil; <-tick.C {
 		c.mu.Lock()
 		for i, m := range waiting {
 			switch {
