@@ -7,7 +7,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 FUZZTIME ?= 10s
 SOAKTIME ?= 60m
-SCRIPTS := .ci/run scripts/build scripts/fuzz scripts/install-deps scripts/netns-lab.sh scripts/test bench/run test/chaos/chaos.sh
+SCRIPTS := .ci/run scripts/build scripts/fuzz scripts/install-deps scripts/netns-lab.sh scripts/test bench/run bench/dhcp test/chaos/chaos.sh
 
 .DEFAULT_GOAL := help
 .PHONY: help build test unit race fuzz lint bench soak lab check clean install uninstall
@@ -37,7 +37,7 @@ lint: ## gofmt, go vet, staticcheck, shellcheck
 	shellcheck $(SCRIPTS)
 
 bench: ## vrouterd against its peers, rows in bench/RESULTS.md (as root)
-	bench/run && bench/rip && bench/dns && bench/fib
+	bench/run && bench/rip && bench/dns && bench/dhcp && bench/fib
 
 soak: ## the tests in real namespaces over and over for SOAKTIME (60m; as root)
 	@end=$$(( $$(date +%s) + $$(d=$(SOAKTIME); case $$d in *h) echo $$(( $${d%h} * 3600 ));; *m) echo $$(( $${d%m} * 60 ));; *s) echo $${d%s};; *) echo $$d;; esac) )); \

@@ -52,7 +52,8 @@ func prepareAndRun(m *testing.M) (int, error) {
 	os.Setenv("PATH", os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin:/usr/local/go/bin")
 	os.Setenv("LC_ALL", "C")
 	for _, tool := range []string{"ip", "nsenter", "ping", "traceroute", "tracepath", "arping", "iperf3", "tcpdump", "tshark", "ethtool", "curl", "setpriv",
-		"nft", "conntrack", "dig", "dnsmasq", "udhcpc", "unshare", "vsftpd", "tnftp", "natpmpc", "upnpc"} {
+		"nft", "conntrack", "dig", "dnsmasq", "unshare", "setsid", "dhclient", "udhcpc", "dhcpcd", "dhcrelay", "kea-dhcp4",
+		"/lib/systemd/systemd-networkd", "vsftpd", "tnftp", "natpmpc", "upnpc"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return 0, fmt.Errorf("%s is missing: run scripts/install-deps test", tool)
 		}

@@ -1,0 +1,217 @@
+// Command dhcprunner is what bench/dhcp starts: the DHCP server of vrouterd beside dnsmasq and Kea.
+//
+// Each contender serves one network of a million addresses at a switch, and perfdhcp of the Kea project, at the same
+// switch, plays a relay agent there, as it always does. Every exchange is one of four messages by a client that nobody has seen before. Turns
+// go A B C C B A.
+//
+// Two figures. Leases a second: the rate is raised until more than one exchange in a hundred is not complete a second after its message; what counts is
+// the greatest rate that was held. Every trial has a server that has just been started, with no leases. And the time from DISCOVER to ACK at a moderate rate that
+// everybody holds.
+//
+// Leases are on disk in all three, each as its makers have it: vrouterd and dnsmasq have them written through before the ACK leaves, Kea
+// writes its file and does not wait for the disk. vrouterd and dnsmasq do not ask whether an address is in use, as
+// Kea never does; the contenders vrouterd-probe and dnsmasq-ping do, which is the default of both.
+//
+// The files: main.go (the run), site.go (namespaces and processes), servers.go (the contenders), perfdhcp.go (the generator), report.go (table and row).
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+type options struct {
+	dir        string
+	contenders []string
+	rounds     int
+	seconds    int
+	steps      int
+	moderate   int
+	ceiling    int
+	quick      bool
+	results    string
+}
+
+func main() {
+	// Children die with the thread that started them; the main thread lives as long as the process.
+	runtime.LockOSThread()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	err := run(ctx, os.Args[1:])
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+	case ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "bench/dhcp: interrupted; nothing is written")
+		os.Exit(1)
+	default:
+		fmt.Fprintln(os.Stderr, "bench/dhcp:", err)
+		os.Exit(1)
+	}
+}
+
+const usage = `Usage: bench/dhcp [flags]
+
+Measures the DHCP server of vrouterd beside dnsmasq and Kea with perfdhcp: the greatest rate of
+leases that is held, and the time from DISCOVER to ACK at a moderate rate. Appends a row to
+bench/RESULTS.md. Needs root, /dev/net/tun, dnsmasq, kea-dhcp4-server and kea-admin. Makes namespaces
+vrb-PID-* and removes them.
+
+Contenders: vrouterd, dnsmasq, kea; vrouterd-probe and dnsmasq-ping ask whether an address is in use
+before they offer it.
+
+Flags:
+`
+
+func run(ctx context.Context, args []string) error {
+	var o options
+	f := flag.NewFlagSet("bench/dhcp", flag.ContinueOnError)
+	f.Usage = func() { fmt.Fprint(f.Output(), usage); f.PrintDefaults() }
+	contenders := f.String("contenders", "vrouterd,dnsmasq,kea", "who takes part, separated by commas")
+	f.IntVar(&o.rounds, "rounds", 2, "rounds of A B C C B A")
+	f.IntVar(&o.seconds, "seconds", 4, "length of a trial")
+	f.IntVar(&o.steps, "steps", 3, "steps by which the greatest rate is narrowed down after it was doubled")
+	f.IntVar(&o.moderate, "moderate", 200, "the moderate rate, in exchanges a second")
+	f.IntVar(&o.ceiling, "ceiling", 64_000, "the greatest rate that is tried")
+	f.BoolVar(&o.quick, "quick", false, "a smoke run: one turn of short trials each; writes no row")
+	f.StringVar(&o.results, "results", "bench/RESULTS.md", "file to append the row to; empty: none")
+	f.StringVar(&o.dir, "dir", "", "directory with the binaries, removed at the end; bench/dhcp gives it")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if o.dir == "" {
+		return errors.New("start it by bench/dhcp, which builds what it needs")
+	}
+	defer os.RemoveAll(o.dir)
+	o.contenders = strings.Split(*contenders, ",")
+	if o.rounds < 1 || o.seconds < 1 || o.steps < 0 || o.moderate < 1 || o.ceiling < 1000 {
+		return errors.New("-rounds, -seconds and -moderate must be at least 1, -steps at least 0, -ceiling at least 1000")
+	}
+	order := o.contenders
+	if o.quick {
+		o.rounds, o.seconds, o.steps, o.ceiling = 1, 1, 0, 4000
+	} else {
+		for i := len(o.contenders) - 1; i >= 0; i-- {
+			order = append(order[:len(order):len(order)], o.contenders[i])
+		}
+	}
+	l := &lab{ctx: ctx, dir: o.dir, pid: os.Getpid()}
+	defer l.close()
+	began := time.Now()
+	results := map[string]figures{}
+	for range o.rounds {
+		for _, name := range order {
+			if err := l.turn(name, o, results); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+	}
+	return report(ctx, o, began, results)
+}
+
+// figures are a contender's, by name, in the order of the turns.
+type figures map[string][]float64
+
+// turn takes all figures of one contender once.
+func (l *lab) turn(name string, o options, results map[string]figures) error {
+	if results[name] == nil {
+		results[name] = figures{}
+	}
+	note := func(figure string, value float64, unit string) {
+		results[name][figure] = append(results[name][figure], value)
+		fmt.Fprintf(os.Stderr, "%-14s %-10s %9.3f %s\n", name, figure, value, unit)
+	}
+	defer l.close()
+	t, err := l.trial(name, o.moderate, o.seconds, true)
+	if err != nil {
+		return err
+	}
+	note("median", t.delay(0.5).Seconds()*1000, "ms")
+	note("p99", t.delay(0.99).Seconds()*1000, "ms")
+	note("processor", t.processor.Seconds()*1e6/float64(max(t.complete, 1)), "us")
+	rate, bound, err := l.greatest(name, o)
+	if err != nil {
+		return err
+	}
+	note("rate", rate, "leases/s")
+	limit := 0.0
+	if bound {
+		limit = 1
+		fmt.Fprintf(os.Stderr, "%-14s %s\n", name, "the generator, or the greatest rate allowed, was the limit")
+	}
+	results[name]["bound"] = append(results[name]["bound"], limit)
+	return nil
+}
+
+// greatest looks for the greatest rate that a contender holds. Bound tells that it would have held more, but that the generator could not, or that
+// the ceiling was met.
+func (l *lab) greatest(name string, o options) (best float64, bound bool, err error) {
+	low, high := 0, 0 // held; not held
+	for rate := 1000; high == 0 && !bound || low == 0; {
+		if rate < 10 {
+			return 0, false, errors.New("it does not hold ten leases a second")
+		}
+		held, spent, err := l.holds(name, rate, o, &best)
+		if err != nil {
+			return 0, false, err
+		}
+		switch {
+		case spent:
+			bound = true
+			if low == 0 {
+				low = rate
+			}
+		case held:
+			low = rate
+			if high == 0 && rate*2 > o.ceiling {
+				bound = true
+			}
+			rate *= 2
+		default:
+			high = rate
+			rate /= 2
+		}
+		if low > 0 && high > 0 {
+			break
+		}
+	}
+	for step := 0; step < o.steps && high > 0; step++ {
+		rate := (low + high) / 2
+		held, spent, err := l.holds(name, rate, o, &best)
+		if err != nil {
+			return 0, false, err
+		}
+		if spent {
+			return best, true, nil
+		}
+		if held {
+			low = rate
+		} else {
+			high = rate
+		}
+	}
+	return best, bound, nil
+}
+
+// holds tries a rate, and tells whether it was held, and whether the generator itself was spent. Best is raised to what was complete a second.
+func (l *lab) holds(name string, rate int, o options, best *float64) (held, spent bool, err error) {
+	t, err := l.trial(name, rate, o.seconds, false)
+	if err != nil {
+		return false, false, fmt.Errorf("%d a second: %w", rate, err)
+	}
+	reached := float64(t.complete) / float64(o.seconds)
+	held = float64(t.complete) >= 0.99*float64(t.sent)
+	spent = float64(t.sent) < 0.95*float64(rate*o.seconds)
+	fmt.Fprintf(os.Stderr, "%-14s %d a second: %d sent, %d complete\n", name, rate, t.sent, t.complete)
+	if held {
+		*best = max(*best, reached)
+	}
+	return held, spent && held, nil
+}
