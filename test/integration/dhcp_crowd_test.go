@@ -98,20 +98,6 @@ func dhcpFrame(mac packet.MAC, message []byte) []byte {
 	return append(append(frame, 8, 0), ip...)
 }
 
-// udpPacket is an IP packet with a UDP datagram without a checksum (RFC 768).
-func udpPacket(src, dst netip.AddrPort, payload []byte) []byte {
-	ip := make([]byte, 28, 28+len(payload))
-	ip[0], ip[8], ip[9] = 0x45, 64, unix.IPPROTO_UDP
-	binary.BigEndian.PutUint16(ip[2:], uint16(28+len(payload)))
-	copy(ip[12:], src.Addr().AsSlice())
-	copy(ip[16:], dst.Addr().AsSlice())
-	binary.BigEndian.PutUint16(ip[20:], src.Port())
-	binary.BigEndian.PutUint16(ip[22:], dst.Port())
-	binary.BigEndian.PutUint16(ip[24:], uint16(8+len(payload)))
-	fixIP(ip)
-	return append(ip, payload...)
-}
-
 // send sends a frame. Full queues are no error: whoever gets no answer asks again.
 func (c *dhcpCrowd) send(frame []byte) {
 	if err := unix.Sendto(c.fd, frame, 0, c.link); err != nil && err != unix.ENOBUFS && c.lab.t.Context().Err() == nil {

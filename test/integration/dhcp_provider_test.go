@@ -20,8 +20,8 @@ import (
 // serverKinds are the servers that stand at the provider's, or behind a relay.
 var serverKinds = []string{"dnsmasq", "kea"}
 
-// leasing is what such a server gives.
-type leasing struct {
+// provision is what such a server gives.
+type provision struct {
 	network     string // of 24 bits, its first three octets
 	gateway     string // "": .1 of the network
 	first, last int
@@ -52,7 +52,7 @@ func (h *host) dhcpServer(kind, device string) *dhcpServer {
 }
 
 // start runs the server; what it has leased before it knows.
-func (s *dhcpServer) start(g leasing) {
+func (s *dhcpServer) start(g provision) {
 	s.lab.t.Helper()
 	if g.gateway == "" {
 		g.gateway = g.network + ".1"
@@ -78,13 +78,13 @@ func (s *dhcpServer) stop() {
 }
 
 // again starts the server with something else to give.
-func (s *dhcpServer) again(g leasing) {
+func (s *dhcpServer) again(g provision) {
 	s.lab.t.Helper()
 	s.stop()
 	s.start(g)
 }
 
-func (g leasing) dnsmasq(device, dir string) string {
+func (g provision) dnsmasq(device, dir string) string {
 	text := fmt.Sprintf("user=root\ninterface=%s\nexcept-interface=lo\nbind-interfaces\nno-resolv\nno-hosts\npid-file=\nlog-facility=-\nlog-dhcp\nno-ping\ndhcp-authoritative\n"+
 		"dhcp-leasefile=%s/leases\ndhcp-range=%[3]s.%[4]d,%[3]s.%[5]d,255.255.255.0,%[6]d\naddress=/www.example/198.51.100.1\ndhcp-option=option:router,%[7]s\n",
 		device, dir, g.network, g.first, g.last, max(g.lease, 120), g.gateway)
@@ -100,7 +100,7 @@ func (g leasing) dnsmasq(device, dir string) string {
 	return text
 }
 
-func (g leasing) kea(device, dir string) string {
+func (g provision) kea(device, dir string) string {
 	options := fmt.Sprintf(`{"name": "routers", "data": "%s"}, {"name": "domain-name-servers", "data": "%s.1"}`, g.gateway, g.network)
 	more, classes := "", ""
 	if g.t1 > 0 {
@@ -139,11 +139,11 @@ nat: [{out: wan, type: masquerade}]
 `
 
 // usual is what the provider gives where a test wants nothing special.
-var usual = leasing{network: "203.0.113", first: 100, last: 150, lease: 600}
+var usual = provision{network: "203.0.113", first: 100, last: 150, lease: 600}
 
 // newUplink raises the network with the provider's server running, and does not wait for an address. With a host "squatter"
 // somebody has the first three addresses of the range.
-func newUplink(t *testing.T, kind string, g leasing, config string, more ...string) *uplink {
+func newUplink(t *testing.T, kind string, g provision, config string, more ...string) *uplink {
 	t.Helper()
 	u := &uplink{lab: newLab(t, append([]string{"p2", "isp"}, more...)...)}
 	u.isp = u.hosts["isp"]
