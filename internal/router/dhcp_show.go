@@ -35,6 +35,8 @@ func (r *Router) DHCP() (rows []api.DHCP) {
 					n := r.dhcp.server.Counters()
 					row.Messages = messages(n.Received[:], n.Sent[:])
 					row.Refusals, row.Refused = refusals(n.Refused[:], server.Reason.String, server.Reason.Description)
+					bad, all := refusals(n.Bad[:], dhcp.BadReason.String, dhcp.BadReason.Description)
+					row.Refusals, row.Refused = append(row.Refusals, bad...), row.Refused+all
 				}
 				rows = append(rows, row)
 			}
@@ -253,6 +255,9 @@ func (r *Router) dhcpDrops() (rows []api.Drop) {
 		n := d.server.Counters()
 		for i, count := range n.Refused {
 			add("dhcp_", i, server.Reason(i).String(), server.Reason(i).Description(), count)
+		}
+		for i, count := range n.Bad {
+			add("dhcp_bad_", i, dhcp.BadReason(i).String(), dhcp.BadReason(i).Description(), count)
 		}
 	}
 	if d := &r.dhcp; d.relay != nil {
