@@ -64,7 +64,6 @@ func TestDHCPServerNamesWhatIsNoMessage(t *testing.T) {
 	reply[0] = 2
 	for name, message := range map[string][]byte{
 		"an option that says more than there is":    bareMessage(mac, 53, 1, 1, 12, 200, 'a', 'b'),
-		"an option without a length":                bareMessage(mac, 53, 1, 1, 12),
 		"a type of two octets":                      bareMessage(mac, 53, 2, 1, 1, 255),
 		"an unknown type":                           bareMessage(mac, 53, 1, 77, 255),
 		"no cookie":                                 noCookie,
@@ -93,7 +92,7 @@ func TestDHCPServerNamesWhatIsNoMessage(t *testing.T) {
 			return nil
 		})
 		if answers := d.watch.since(mark, func(s dhcpSeen) bool {
-			return s.of(mac.String(), dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeAck)
+			return s.src.Port() == 67 && s.of(mac.String(), dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeAck)
 		}); len(answers) > 0 {
 			t.Errorf("%s: answered with %v", name, answers)
 		}
