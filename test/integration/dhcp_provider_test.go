@@ -3,6 +3,7 @@ package integration
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,7 +46,7 @@ func (h *host) dhcpServer(kind, device string) *dhcpServer {
 	h.lab.t.Cleanup(func() {
 		if h.lab.t.Failed() && s.p != nil {
 			s.stop()
-			h.lab.t.Logf("==== what %s says\n%s", kind, lastLines(s.p.output.String(), 80))
+			h.lab.t.Logf("==== what %s says\n%s", kind, lastLines(s.p.output.String()+readText(filepath.Join(s.dir, "log")), 80))
 		}
 	})
 	return s
@@ -59,6 +60,7 @@ func (s *dhcpServer) start(g provision) {
 	}
 	if s.kind == "kea" {
 		file := filepath.Join(s.dir, "kea.json")
+		os.Remove(filepath.Join(s.dir, "log"))
 		s.writeFile(file, g.kea(s.device, s.dir))
 		s.p = s.host.start("env", "KEA_PIDFILE_DIR="+s.dir, "KEA_LOCKFILE_DIR="+s.dir, "kea-dhcp4", "-c", file)
 	} else {
@@ -67,6 +69,9 @@ func (s *dhcpServer) start(g provision) {
 		s.p = s.host.start("dnsmasq", "--keep-in-foreground", "-C", file)
 	}
 	eventually(s.lab.t, 20*time.Second, s.kind+" to listen", func() error {
+		if s.kind == "kea" {
+			return contains(readText(filepath.Join(s.dir, "log")), "DHCP4_STARTED")
+		}
 		return contains(s.run("ss", "-Hlun", "sport = 67"), ":67")
 	})
 }
@@ -118,7 +123,7 @@ func (g provision) kea(device, dir string) string {
   "lease-database": {"type": "memfile", "persist": true, "name": "%[2]s/leases.csv"},
   "valid-lifetime": %[3]d, "authoritative": true, %[4]s%[5]s
   "subnet4": [{"subnet": "%[6]s.0/24", "pools": [{"pool": "%[6]s.%[7]d - %[6]s.%[8]d"}], "option-data": [%[9]s], "reservations": [%[10]s]}],
-  "loggers": [{"name": "kea-dhcp4", "severity": "DEBUG", "debuglevel": 40, "output_options": [{"output": "stdout"}]}]
+  "loggers": [{"name": "kea-dhcp4", "severity": "DEBUG", "debuglevel": 40, "output_options": [{"output": "%[2]s/log"}]}]
 }}`, device, dir, g.lease, more, classes, g.network, g.first, g.last, options, strings.Join(reserved, ", "))
 }
 

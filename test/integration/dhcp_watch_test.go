@@ -48,7 +48,7 @@ func (h *host) watchDHCP(device string) *dhcpWatch {
 	h.lab.t.Helper()
 	h.ip("link", "set", "dev", device, "promisc", "on", "up")
 	w := &dhcpWatch{t: h.lab.t}
-	h.tap(device, func(ip []byte) {
+	h.tapWith(device, true, func(ip []byte) {
 		if s, is := parseDHCP(ip); is {
 			w.mu.Lock()
 			defer w.mu.Unlock()

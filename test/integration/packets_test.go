@@ -12,9 +12,10 @@ import (
 
 // Raw packets, many at once, and what comes of them.
 
-// tap hears every IPv4 packet at a device of a host, those that it sends as well.
+// tap hears every IPv4 packet that comes to a device of a host.
 type tap struct {
 	fd   int
+	own  bool // those that the host sends as well
 	done chan struct{}
 	mu   sync.Mutex
 	hear func(ip []byte)
@@ -23,9 +24,19 @@ type tap struct {
 // tap begins to hear. The function gets each packet's IP header and payload, one at a time.
 func (h *host) tap(device string, hear func(ip []byte)) *tap {
 	h.lab.t.Helper()
-	p := &tap{done: make(chan struct{}), hear: hear}
+	return h.tapWith(device, false, hear)
+}
+
+// tapWith hears what the host itself sends as well, where own says so.
+func (h *host) tapWith(device string, own bool, hear func(ip []byte)) *tap {
+	h.lab.t.Helper()
+	p := &tap{own: own, done: make(chan struct{}), hear: hear}
 	err := h.in(func() (err error) {
 		// SOCK_DGRAM: the packets without their link-layer header.
+		protocol := uint16(0x0008) // IPv4, in network order
+		if own {
+			protocol = 0x0300 // all: what is sent is told to those sockets only
+		}
 		if p.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
 			return err
 		}
@@ -38,7 +49,7 @@ func (h *host) tap(device string, hear func(ip []byte)) *tap {
 		if err := unix.IoctlIfreq(p.fd, unix.SIOCGIFINDEX, request); err != nil {
 			return err
 		}
-		return unix.Bind(p.fd, &unix.SockaddrLinklayer{Protocol: 0x0008, Ifindex: int(request.Uint32())})
+		return unix.Bind(p.fd, &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: int(request.Uint32())})
 	})
 	if err != nil {
 		h.lab.t.Fatalf("hearing at %s of %s: %v", device, h.name, err)
@@ -59,8 +70,11 @@ func (p *tap) run(stop chan struct{}) {
 		default:
 		}
 		n, from, err := unix.Recvfrom(p.fd, buffer, 0)
-		if l, ok := from.(*unix.SockaddrLinklayer); err != nil || n < 20 || ok && l.Pkttype == unix.PACKET_OUTGOING {
+		if l, ok := from.(*unix.SockaddrLinklayer); err != nil || n < 20 || ok && l.Pkttype == unix.PACKET_OUTGOING && !p.own {
 			continue
+		}
+		if buffer[0]>>4 != 4 {
+			continue // of all protocols the socket hears others as well
 		}
 		p.mu.Lock()
 		p.hear(buffer[:n])
