@@ -52,7 +52,7 @@ func (r *Router) stopClient(p *portState) {
 	now := time.Now()
 	r.clientStep(now, p, client.Release{})
 	r.dropLease(now, p)
-	r.forgetLease(p.cfg.Name)
+	r.saveLease(p.cfg.Name, nil)
 	p.client = nil
 	r.showPort(p)
 }
@@ -124,11 +124,7 @@ func (r *Router) clientAction(now time.Time, p *portState, a client.Action, last
 		p.client.reason = a.Reason.Description()
 		r.dropLease(now, p)
 	case client.Save:
-		if a.Lease == nil {
-			r.forgetLease(p.cfg.Name)
-		} else {
-			r.saveLease(p.cfg.Name, a.Lease)
-		}
+		r.saveLease(p.cfg.Name, a.Lease)
 	case client.Note:
 		r.clientNote(p, &a)
 	}
@@ -313,6 +309,7 @@ func (r *Router) stopClients(now time.Time) {
 			r.clientStep(now, p, client.Shutdown{Release: p.cfg.DHCP != nil && p.cfg.DHCP.Release})
 		}
 	}
+	r.leaseFiles.done.Wait()
 }
 
 // clientNote tells what the client has to say.

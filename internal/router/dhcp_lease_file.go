@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -66,11 +67,60 @@ func savedAddrs(list []netip.Addr) (out []packet.Addr) {
 	return out
 }
 
+// leaseFiles writes the files of leases on a goroutine of its own, which lives as long as there is something to write: the disk may be
+// slow, and the control loop does not wait for it. The last of what a port is to have counts.
+type leaseFiles struct {
+	mu      sync.Mutex
+	wanted  map[string]*client.Lease // nil: none
+	writing bool
+	done    sync.WaitGroup
+}
+
+// saveLease makes a lease that of a port's file; nil removes the file.
 func (r *Router) saveLease(port string, l *client.Lease) {
-	path := r.leasePath(port)
-	if path == "" {
+	if r.opt.StateDir == "" {
 		return
 	}
+	f := &r.leaseFiles
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.wanted == nil {
+		f.wanted = map[string]*client.Lease{}
+	}
+	f.wanted[port] = l
+	if !f.writing {
+		f.writing = true
+		f.done.Add(1)
+		go r.writeLeases()
+	}
+}
+
+// writeLeases writes what is wanted until nothing is.
+func (r *Router) writeLeases() {
+	f := &r.leaseFiles
+	defer f.done.Done()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.wanted) > 0 {
+		for port, l := range f.wanted {
+			f.mu.Unlock()
+			if l == nil {
+				r.removeLease(port)
+			} else {
+				r.writeLease(port, l)
+			}
+			f.mu.Lock()
+			if f.wanted[port] == l {
+				delete(f.wanted, port)
+			}
+			break // what is wanted may be something else now
+		}
+	}
+	f.writing = false
+}
+
+func (r *Router) writeLease(port string, l *client.Lease) {
+	path := r.leasePath(port)
 	out := savedLease{
 		Address: l.Addr, Server: l.Server.Netip(), Gateways: netipAddrs(l.Gateways), DNS: netipAddrs(l.DNS), NTP: netipAddrs(l.NTP),
 		Domain: l.Domain, Search: l.Search, MTU: l.MTU, Options: l.Options,
@@ -96,6 +146,13 @@ func (r *Router) loadLease(port string) *client.Lease {
 	path := r.leasePath(port)
 	if path == "" {
 		return nil
+	}
+	f := &r.leaseFiles
+	f.mu.Lock()
+	wanted, unwritten := f.wanted[port]
+	f.mu.Unlock()
+	if unwritten {
+		return wanted
 	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -125,11 +182,9 @@ func (r *Router) loadLease(port string) *client.Lease {
 	return l
 }
 
-// forgetLease removes the file of a port that has no lease any longer.
-func (r *Router) forgetLease(port string) {
-	if path := r.leasePath(port); path != "" {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			r.log.Warn("a saved lease could not be removed", "port", port, "error", err)
-		}
+// removeLease removes the file of a port that has no lease any longer.
+func (r *Router) removeLease(port string) {
+	if err := os.Remove(r.leasePath(port)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.log.Warn("a saved lease could not be removed", "port", port, "error", err)
 	}
 }

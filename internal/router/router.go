@@ -78,6 +78,7 @@ type Router struct {
 	dns         *resolver
 	dhcp        dhcpService
 	probes      addressProbes
+	leaseFiles  leaseFiles
 
 	ports map[string]*portState
 	byID  map[dataplane.PortID]*portState
