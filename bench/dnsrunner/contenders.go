@@ -8,48 +8,53 @@ import (
 	"vrouterd/bench/internal/site"
 )
 
-// start starts a contender between a client and an upstream, and says in which namespace the client is.
-func start(s *site.Site, name string, o options) (client string, upstream *site.Process, err error) {
-	if client, err = s.Namespace("client"); err != nil {
-		return "", nil, err
+// place is a contender in its place.
+type place struct {
+	client           string // the namespace of dnsperf
+	server, upstream *site.Process
+}
+
+// start starts a contender between a client and an upstream.
+func start(s *site.Site, name string, o options) (p place, err error) {
+	if p.client, err = s.Namespace("client"); err != nil {
+		return p, err
 	}
 	up, err := s.Namespace("up")
 	if err != nil {
-		return "", nil, err
+		return p, err
 	}
 	if name == "dnsmasq" {
-		err = startDNSMasq(s, client, up)
+		p.server, err = startDNSMasq(s, p.client, up)
 	} else {
-		err = startVrouterd(s, o, client, up)
+		p.server, err = startVrouterd(s, o, p.client, up)
 	}
 	if err != nil {
-		return "", nil, err
+		return p, err
 	}
 	// Its names live for an hour: none grows old during a turn.
-	upstream, err = s.Spawn(up, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file",
+	p.upstream, err = s.Spawn(up, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file",
 		"--no-resolv", "--no-hosts", "--addn-hosts="+o.hosts(), "--local-ttl=3600", "--bind-dynamic", "--listen-address=10.9.8.2")
-	return client, upstream, err
+	return p, err
 }
 
 // startDNSMasq runs dnsmasq with veth pairs to both, and a cache as large as ours.
-func startDNSMasq(s *site.Site, client, up string) error {
+func startDNSMasq(s *site.Site, client, up string) (*site.Process, error) {
 	ns, err := s.Namespace("dnsmasq")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.Cable(site.End{Namespace: ns, Device: "lan", Address: "10.9.9.1/24"}, site.End{Namespace: client, Device: "eth0", Address: "10.9.9.2/24"}); err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.Cable(site.End{Namespace: ns, Device: "wan", Address: "10.9.8.1/24"}, site.End{Namespace: up, Device: "eth0", Address: "10.9.8.2/24"}); err != nil {
-		return err
+		return nil, err
 	}
-	_, err = s.Spawn(ns, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file",
+	return s.Spawn(ns, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file",
 		"--no-resolv", "--no-hosts", "--server=10.9.8.2", "--cache-size=10000", "--dns-forward-max=1000", "--bind-interfaces", "--listen-address=10.9.9.1")
-	return err
 }
 
 // startVrouterd runs vrouterd with a TAP in either namespace.
-func startVrouterd(s *site.Site, o options, client, up string) error {
+func startVrouterd(s *site.Site, o options, client, up string) (*site.Process, error) {
 	name := s.Name("r")
 	text := fmt.Sprintf(`name: %s
 ports:
@@ -59,11 +64,11 @@ dns: {listen: [lan], upstream: [10.9.8.2]}
 `, name, client, up)
 	file := filepath.Join(o.dir, "vrouterd.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-		return err
+		return nil, err
 	}
-	_, err := s.Spawn(up, filepath.Join(o.dir, "vrouterd"), "-c", file, "--state-dir", filepath.Join(o.dir, "state", name), "--socket-dir", o.dir)
+	p, err := s.Spawn(up, filepath.Join(o.dir, "vrouterd"), "-c", file, "--state-dir", filepath.Join(o.dir, "state", name), "--socket-dir", o.dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return s.Until("vrouterd's ports are there", func() error { return s.IP("-n", up, "link", "show", "eth0") })
+	return p, s.Until("vrouterd's ports are there", func() error { return s.IP("-n", up, "link", "show", "eth0") })
 }

@@ -4,7 +4,7 @@
 //
 // dnsmasq has a namespace of its own and veth pairs to both; vrouterd has a TAP in either. A turn starts the contender, has
 // each name asked until it is answered, and takes the upstream away: what is answered from then on comes from the
-// cache. Then dnsperf asks as fast as it is answered, which gives answers a second, and at a rate that both bear with ease, which
+// cache. Then dnsperf asks as fast as it is answered, which gives answers a second and the server's processor time for each, and at a rate that both bear with ease, which
 // gives the latency. Turns go A B B A.
 //
 // The files: main.go (the run), contenders.go (what is measured), report.go (table and row).
@@ -94,6 +94,10 @@ func run(ctx context.Context, args []string) error {
 	}
 	s := site.New(ctx, os.Getpid())
 	defer s.Close()
+	others, err := site.OthersBusy(ctx)
+	if err != nil {
+		return err
+	}
 	began := time.Now()
 	results := map[string]figures{}
 	for range o.rounds {
@@ -103,7 +107,7 @@ func run(ctx context.Context, args []string) error {
 			}
 		}
 	}
-	return report(ctx, o, began, results)
+	return report(ctx, o, began, others, results)
 }
 
 // questions and hosts are the files that dnsperf and the upstream read.
@@ -126,7 +130,7 @@ func writeNames(o options) error {
 // figures are a contender's, by name, in the order of the turns.
 type figures map[string][]float64
 
-// turn takes both figures of one contender.
+// turn takes all figures of one contender.
 func turn(s *site.Site, name string, o options, results map[string]figures) error {
 	s.Turn()
 	defer s.Close()
@@ -137,13 +141,13 @@ func turn(s *site.Site, name string, o options, results map[string]figures) erro
 		results[name][figure] = append(results[name][figure], value)
 		fmt.Fprintf(os.Stderr, "%-10s %-10s %10.1f %s\n", name, figure, value, unit)
 	}
-	client, upstream, err := start(s, name, o)
+	p, err := start(s, name, o)
 	if err != nil {
 		return err
 	}
 	// Each name in turn until all are answered: a question may be lost while the daemons start.
 	warm := func() error {
-		r, err := ask(s, client, o, "-n", "1", "-q", "20", "-t", "1")
+		r, err := ask(s, p.client, o, "-n", "1", "-q", "20", "-t", "1")
 		if err == nil && r.answered != o.names {
 			err = fmt.Errorf("%d of %d names answered", r.answered, o.names)
 		}
@@ -152,14 +156,23 @@ func turn(s *site.Site, name string, o options, results map[string]figures) erro
 	if err := s.Until("every name is answered", warm); err != nil {
 		return err
 	}
-	s.Stop(upstream)
+	s.Stop(p.upstream)
 	seconds := strconv.Itoa(o.seconds)
-	fast, err := ask(s, client, o, "-l", seconds, "-c", "4", "-q", "100")
+	before, err := p.server.ProcessorTime()
+	if err != nil {
+		return err
+	}
+	fast, err := ask(s, p.client, o, "-l", seconds, "-c", "4", "-q", "100")
+	if err != nil {
+		return err
+	}
+	after, err := p.server.ProcessorTime()
 	if err != nil {
 		return err
 	}
 	note("answers", float64(fast.answered)/fast.seconds, "a second")
-	slow, err := ask(s, client, o, "-l", seconds, "-c", "4", "-Q", strconv.Itoa(o.rate))
+	note("processor", (after-before)*1e6/float64(max(fast.answered, 1)), "us an answer")
+	slow, err := ask(s, p.client, o, "-l", seconds, "-c", "4", "-Q", strconv.Itoa(o.rate))
 	if err != nil {
 		return err
 	}

@@ -38,13 +38,14 @@ var measured = []struct {
 	met             func(ratio float64) bool
 }{
 	{"answers", "cached answers a second", "1/s", "at least 1.0", func(r float64) bool { return r >= 1 }},
+	{"processor", "the server's processor time for a cached answer", "us", "none", func(float64) bool { return true }},
 	{"latency", "mean latency of a cached answer", "us", "none", func(float64) bool { return true }},
 }
 
 // report prints the figures and appends them to the results.
-func report(ctx context.Context, o options, began time.Time, results map[string]figures) error {
+func report(ctx context.Context, o options, began time.Time, others float64, results map[string]figures) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n## DNS, %s\n\n%s\n\n", began.UTC().Format("2006-01-02 15:04 UTC"), machine(ctx, o))
+	fmt.Fprintf(&b, "\n## DNS, %s\n\n%s\n\n", began.UTC().Format("2006-01-02 15:04 UTC"), machine(ctx, o, others))
 	b.WriteString("| figure | vrouterd | dnsmasq | ours / dnsmasq | target |\n|---|---|---|---|---|\n")
 	for _, f := range measured {
 		ours, peers := results["vrouterd"][f.key], results["dnsmasq"][f.key]
@@ -58,7 +59,7 @@ func report(ctx context.Context, o options, began time.Time, results map[string]
 		} else {
 			word = f.target + ": " + word
 		}
-		fmt.Fprintf(&b, "| %s, %s | %.0f (%.0f to %.0f) | %.0f (%.0f to %.0f) | **%.2f** (%.2f to %.2f) | %s |\n", f.what, f.unit,
+		fmt.Fprintf(&b, "| %s, %s | %.3g (%.3g to %.3g) | %.3g (%.3g to %.3g) | **%.2f** (%.2f to %.2f) | %s |\n", f.what, f.unit,
 			own.median, own.min, own.max, other.median, other.min, other.max, r.median, r.min, r.max, word)
 	}
 	fmt.Print(b.String())
@@ -79,7 +80,7 @@ func report(ctx context.Context, o options, began time.Time, results map[string]
 }
 
 // machine is what a row must say beside the figures.
-func machine(ctx context.Context, o options) string {
+func machine(ctx context.Context, o options, others float64) string {
 	processor := "unknown processor"
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		if model := procfs.Model(string(text)); model != "" {
@@ -92,6 +93,6 @@ func machine(ctx context.Context, o options) string {
 	if text, err := exec.CommandContext(ctx, "git", "-c", "safe.directory=*", "describe", "--always", "--dirty", "--exclude=*").Output(); err == nil {
 		commit = strings.TrimSpace(string(text))
 	}
-	return fmt.Sprintf("commit %s, Linux %s, %s, %d cores; dnsperf with 4 clients and 100 questions outstanding, or %d questions a second for the latency; %d names, all cached, the upstream gone; %d rounds of A B B A, turns of %d s; median (least to greatest)",
-		commit, unix.ByteSliceToString(u.Release[:]), processor, runtime.NumCPU(), o.rate, o.names, o.rounds, o.seconds)
+	return fmt.Sprintf("commit %s, Linux %s, %s, %d cores; others busy before: %.1f; dnsperf with 4 clients and 100 questions outstanding, or %d questions a second for the latency; %d names, all cached, the upstream gone; %d rounds of A B B A, turns of %d s; median (least to greatest)",
+		commit, unix.ByteSliceToString(u.Release[:]), processor, runtime.NumCPU(), others, o.rate, o.names, o.rounds, o.seconds)
 }

@@ -6,10 +6,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"time"
+
+	"vrouterd/bench/internal/procfs"
 )
 
 // Site owns the namespaces and processes of a turn.
@@ -121,6 +124,38 @@ func (p *Process) end() {
 		p.cmd.Process.Kill()
 		<-p.done
 	}
+}
+
+// ProcessorTime is what a process has used so far, in seconds: all its threads, in the kernel and outside.
+func (p *Process) ProcessorTime() (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	return procfs.ProcessTime(string(text))
+}
+
+// OthersBusy is how many processors are busy while the benchmark does nothing yet.
+func OthersBusy(ctx context.Context) (float64, error) {
+	busy := func() (float64, error) {
+		text, err := os.ReadFile("/proc/stat")
+		if err != nil {
+			return 0, err
+		}
+		return procfs.Busy(string(text))
+	}
+	before, err := busy()
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-time.After(2 * time.Second):
+	}
+	after, err := busy()
+	return (after - before) / time.Since(began).Seconds(), err
 }
 
 // Alive is an error when a process has ended that was to run on.
