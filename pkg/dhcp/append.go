@@ -1,6 +1,9 @@
 package dhcp
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 const cookie = 0x63825363 // RFC 2131 section 3
 
@@ -30,9 +33,10 @@ func (m *Message) AppendWithin(b []byte, size int) (message []byte, left []uint8
 	b = binary.BigEndian.AppendUint32(b, cookie)
 
 	var codes [256]uint8
-	order := m.order(codes[:0])
+	order := m.order(codes[:0], m.Order)
 	room := max(size, MinLen) - headerLen - 1
 	if m.wireLen(order) > room {
+		order = m.order(codes[:0], slices.Concat(indispensable, m.Order))
 		b, left = m.overload52(b, start, order, room)
 	} else {
 		for _, code := range order {
@@ -46,8 +50,11 @@ func (m *Message) AppendWithin(b []byte, size int) (message []byte, left []uint8
 	return b, left
 }
 
-// order is the order of the options that the message has.
-func (m *Message) order(codes []uint8) []uint8 {
+// indispensable are the options without which a message is of no use to its receiver (RFC 2131 table 3, RFC 6842): where not all fit, they do.
+var indispensable = []uint8{OptionServerID, OptionLeaseTime, OptionSubnetMask, OptionRenewalTime, OptionRebindingTime, OptionClientID}
+
+// order is the order of the options that the message has: the message type, then first, then the others.
+func (m *Message) order(codes, first []uint8) []uint8 {
 	var has [256]bool
 	for code := range m.Options {
 		has[code] = true
@@ -61,7 +68,7 @@ func (m *Message) order(codes []uint8) []uint8 {
 		}
 	}
 	add(OptionMessageType)
-	for _, code := range m.Order {
+	for _, code := range first {
 		add(code)
 	}
 	for code := range has {

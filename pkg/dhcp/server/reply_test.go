@@ -308,3 +308,22 @@ func TestReasonsHaveNamesAndSentences(t *testing.T) {
 		}
 	}
 }
+
+// Without server identifier and time there is no offer, so what was asked for does not take their room.
+func TestWhatAnOfferCannotDoWithoutIsNeverLeftOut(t *testing.T) {
+	n := optioned()
+	n.Options[43], n.Options[119] = bytes.Repeat([]byte("v"), 250), bytes.Repeat([]byte("\x03lan\x00"), 10)
+	s := newStation(t, n)
+	h := numbered(1).with(dhcp.OptionParameterRequests, "\x2b\x77\x79\x0f\x1a\x2a\x96\x06\x03\x01")
+	h.id = strings.Repeat("i", 60)
+	s.says(h, dhcp.Discover)
+	r := s.reply()
+	for _, code := range []uint8{dhcp.OptionServerID, dhcp.OptionLeaseTime, dhcp.OptionSubnetMask, dhcp.OptionClientID, dhcp.OptionRenewalTime} {
+		if r.Options[code] == nil {
+			t.Errorf("option %d was left out; there are %v", code, codes(r))
+		}
+	}
+	if s.m.Counters().OptionsLeftOut == 0 {
+		t.Error("everything fits: the test tells nothing")
+	}
+}
