@@ -104,6 +104,8 @@ const (
 	offerGrace   = 5 * time.Second // before that no other client gets it
 	freshness    = time.Minute     // how long an address is known not to be anybody else's
 	probeTime    = 2 * time.Second // after that no answer is one
+	maxMessage   = 4096            // octets of a message: an offer keeps it while its address is asked for
+	maxOption    = 255             // octets of what is kept of a client: one option, unless it is split (RFC 3396), which no known client does with these
 	maxProbes    = 256             // outstanding; what comes beyond is offered unprobed
 	maxTries     = 8               // addresses that are asked for before a client is left to ask anew
 	maxDeclines  = 4               // addresses that one client may put to rest at a time

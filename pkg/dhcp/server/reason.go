@@ -9,8 +9,10 @@ type Reason uint8
 const (
 	ReasonNone Reason = iota
 	ReasonMalformed
+	ReasonTooLong
 	ReasonNotRequest
 	ReasonNoIdentity
+	ReasonForgedRelay
 	ReasonType
 	ReasonNoSubnet
 	ReasonWrongNetwork
@@ -36,8 +38,10 @@ type words struct{ name, description string }
 var reasons = [NumReasons]words{
 	ReasonNone:               {"none", "the message was served"},
 	ReasonMalformed:          {"malformed", "the datagram is no DHCP message"},
+	ReasonTooLong:            {"too_long", "a message, a client identifier or the relay agent's information is longer than any honest one"},
 	ReasonNotRequest:         {"not_a_request", "a message to the server is a reply"},
 	ReasonNoIdentity:         {"no_identity", "a client states neither a hardware address nor a client identifier"},
+	ReasonForgedRelay:        {"forged_relay", "a message bears this router's own address as its relay agent's"},
 	ReasonType:               {"type", "a message is of a type that clients do not send"},
 	ReasonNoSubnet:           {"no_subnet", "a message comes from a port or a relay whose network is not served"},
 	ReasonWrongNetwork:       {"wrong_network", "a client asks for an address of another network than the one that it is in"},

@@ -30,7 +30,11 @@ func (m *Machine) receive(e Receive) {
 	}
 	a := &ask{port: e.Port, link: e.Link, src: e.Src, dst: e.Dst, msg: msg}
 	m.count.Received[min(int(msg.Type()), NumTypes-1)]++
-	if why := m.admit(a); why != ReasonNone {
+	why := m.admit(a)
+	if len(e.Payload) > maxMessage {
+		why = ReasonTooLong
+	}
+	if why != ReasonNone {
 		m.refuse(a, why)
 		return
 	}
@@ -52,13 +56,17 @@ func (m *Machine) receive(e Receive) {
 	}
 }
 
-// admit refuses what has no sender or comes from nowhere.
+// admit refuses what is too large to be remembered, has no sender or comes from nowhere.
 func (m *Machine) admit(a *ask) Reason {
 	switch {
+	case len(a.id()) > maxOption || len(a.msg.Options[dhcp.OptionRelayAgent]) > maxOption:
+		return ReasonTooLong
 	case a.msg.Op != dhcp.BootRequest:
 		return ReasonNotRequest
 	case a.msg.HLen == 0 && len(a.msg.Options[dhcp.OptionClientID]) < 2:
 		return ReasonNoIdentity
+	case m.own[a.msg.GIAddr]: // it asks for addresses of another network than the sender's
+		return ReasonForgedRelay
 	}
 	return m.locate(a)
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -317,4 +318,25 @@ func TestMessagesThatAreNoRequestsOfClientsAreNamed(t *testing.T) {
 	if c := s.m.Counters(); c.Bad[dhcp.BadShort] != 1 || c.Received[NumTypes-1] != 1 || c.Refused[ReasonNoSubnet] != 1 {
 		t.Errorf("%+v", c)
 	}
+}
+
+func TestWhatIsTooLargeToBeRememberedIsRefused(t *testing.T) {
+	s := newStation(t, home())
+	long := func(code uint8, n int) host { return numbered(1).with(code, strings.Repeat("x", n)) }
+	s.expect(s.says(long(dhcp.OptionClientID, 256), dhcp.Discover), "refused too_long")
+	s.expect(s.says(long(dhcp.OptionRelayAgent, 256), dhcp.Discover), "refused too_long")
+	s.expect(s.says(long(dhcp.OptionUserClass, 60000), dhcp.Discover), "refused too_long")
+	s.says(long(dhcp.OptionClientID, 255).with(dhcp.OptionUserClass, strings.Repeat("x", 3000)), dhcp.Discover)
+	if r := s.reply(); r == nil || len(r.Options[dhcp.OptionClientID]) != 255 {
+		t.Errorf("happened: %q; expected an offer to the longest identifier that one option holds", describe(s.last))
+	}
+}
+
+func TestAHostIsNotItsOwnRelayAgentInAnotherNetwork(t *testing.T) {
+	other := home()
+	other.Name, other.Port, other.Network, other.Server = "dmz", dmz, pfx("10.1.0.0/24"), addr("10.1.0.1")
+	other.Ranges, other.Gateway = []Range{span1("10.1.0.100", "10.1.0.109")}, nil
+	s := newStation(t, home(), other)
+	guest := host{mac: numbered(1).mac, port: dmz, relay: addr("10.0.0.1")}
+	s.expect(s.says(guest, dhcp.Discover), "refused forged_relay")
 }
