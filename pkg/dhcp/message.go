@@ -149,7 +149,7 @@ func Decode(b []byte) (*Message, BadReason) {
 	if why := m.overload(b[44:108], b[108:236]); why != Good {
 		return nil, why
 	}
-	if v, there := m.Options[OptionMessageType]; there && len(v) != 1 {
+	if v, there := m.Options[OptionMessageType]; there && (len(v) != 1 || v[0] == 0) {
 		return nil, BadType
 	}
 	return m, Good

@@ -35,6 +35,7 @@ func TestDecodeRefusesByName(t *testing.T) {
 		"overload of an unknown kind": {wire(53, 1, 1, 52, 1, 4, 255), BadOverload},
 		"overload of two octets":      {wire(53, 1, 1, 52, 2, 1, 1, 255), BadOverload},
 		"message type of two octets":  {wire(53, 2, 1, 1, 255), BadType},
+		"message type 0":              {wire(53, 1, 0, 255), BadType}, // it would pass for BOOTP, whose leases do not end
 		"message type twice":          {wire(53, 1, 1, 53, 1, 3, 255), BadType},
 		"no options":                  {wire(), Good},
 		"no end option":               {wire(53, 1, 1), Good},

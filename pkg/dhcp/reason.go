@@ -11,7 +11,7 @@ const (
 	BadHardwareLength           // a hardware address of more than 16 octets
 	BadOptions                  // an option is longer than what is there
 	BadOverload                 // option 52 has no known value, or the fields that it names hold no whole options
-	BadType                     // option 53 has not one octet
+	BadType                     // option 53 has not one octet, or is 0
 	NumBadReasons
 )
 
@@ -22,7 +22,7 @@ var badReasons = [NumBadReasons][2]string{
 	BadHardwareLength: {"hardware_length", "a hardware address of more than 16 octets"},
 	BadOptions:        {"options", "an option is longer than what is left of the message"},
 	BadOverload:       {"overload", "option 52 has no known value, or the fields that it names hold no whole options"},
-	BadType:           {"message_type", "option 53 has another length than one octet, or came twice"},
+	BadType:           {"message_type", "option 53 has another length than one octet, came twice, or is 0"},
 }
 
 func (r BadReason) String() string {

@@ -102,6 +102,9 @@ func (m *Machine) restore(old *binding) *binding {
 	}
 	if owner, kept := m.titles[l.Hostname]; kept && owner != l.Addr {
 		b.lease.Hostname, l.Hostname = "", ""
+		if l.State == Bound {
+			m.do(LeaseEvent{Change: LeaseRenewed, Lease: b.lease, Before: old.lease.Hostname, Reason: "the name is a reservation's now"})
+		}
 	}
 	if l.State == Bound && l.Hostname != "" {
 		if rival := m.names[l.Hostname]; rival != nil {

@@ -95,6 +95,6 @@ type Counters struct {
 	Evicted          uint64             // ended leases that were forgotten to make room
 	Conflicts        uint64             // addresses seen in use by somebody without a lease of it
 	OptionsLeftOut   uint64             // options that did not fit into a client's message size
-	NamesRefused     uint64             // names that belong to a reservation of another client
+	NamesRefused     uint64             // names that belong to a reservation of another client, or that only reservations may bear
 	StoreFailures    uint64             // leases that could not be made durable
 }

@@ -285,9 +285,23 @@ func TestNameThatBecomesAReservationsLeavesItsBearer(t *testing.T) {
 	a := s.leases(numbered(1).with(dhcp.OptionHostname, "printer"))
 	n := home()
 	n.Reservations = []Reservation{{MAC: numbered(5).mac, Addr: addr("10.0.0.5"), Name: "printer"}}
-	s.step(Configure{Config{Subnets: []Subnet{n}}})
+	s.expect(s.step(Configure{Config{Subnets: []Subnet{n}}}), "renewed "+a+" before printer: the name is a reservation's now") // else DNS would keep it
 	if l, _ := s.m.Lookup(addr(a)); l.State != Bound || l.Hostname != "" {
 		t.Errorf("%+v", l)
+	}
+}
+
+func TestNamesThatOtherHostsTrustAreForReservationsOnly(t *testing.T) {
+	n := home()
+	n.Reservations = []Reservation{{MAC: numbered(5).mac, Addr: addr("10.0.0.5"), Name: "wpad"}}
+	s := newStation(t, n)
+	for i, name := range []string{"wpad", "WPAD.example", "isatap"} {
+		if l, _ := s.m.Lookup(addr(s.leases(numbered(i + 1).with(dhcp.OptionHostname, name)))); l.Hostname != "" {
+			t.Errorf("a client is called %q", l.Hostname)
+		}
+	}
+	if l, _ := s.m.Lookup(addr(s.leases(numbered(5)))); l.Hostname != "wpad" || s.m.Counters().NamesRefused != 3 {
+		t.Errorf("the reservation is called %q", l.Hostname)
 	}
 }
 

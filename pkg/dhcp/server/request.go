@@ -200,7 +200,7 @@ func (m *Machine) name(a *ask, b *binding, r *Reservation, before string, renewe
 	name := claimed(a.msg)
 	if r != nil && r.Name != "" {
 		name = dhcp.Label(r.Name)
-	} else if owner, kept := m.titles[name]; kept && !(r != nil && r.Addr == owner) {
+	} else if owner, kept := m.titles[name]; kept && !(r != nil && r.Addr == owner) || trusted(name) {
 		m.count.NamesRefused++
 		name = ""
 	}
@@ -233,6 +233,10 @@ func claimed(msg *dhcp.Message) string {
 	}
 	return dhcp.Label(string(msg.Options[dhcp.OptionHostname]))
 }
+
+// trusted reports a name that other hosts look up by themselves to find out whom to send their traffic to (web proxies, tunnels): only a
+// reservation may bear it.
+func trusted(name string) bool { return name == "wpad" || name == "isatap" }
 
 // printable is a text of a client for logs and the journal: what is no visible ASCII character becomes a question mark.
 func printable(v []byte) string {
