@@ -148,9 +148,11 @@ func dhcpBlocks(s screen, chosen []api.DHCP) string {
 			b.add("rebinds", text(moment(r.Rebinds)))
 			b.add("expires", text(moment(r.Expires)))
 		}
-		b.add("received", text(messageWords(r.Messages, func(m api.DHCPMessages) uint64 { return m.Received })))
-		b.add("sent", text(messageWords(r.Messages, func(m api.DHCPMessages) uint64 { return m.Sent })))
-		b.add("refused", text(messagesRefused(r.Refused)))
+		if r.Role != "server" || len(r.Messages) > 0 || r.Refused > 0 { // those of a server are counted with its first network
+			b.add("received", text(messageWords(r.Messages, func(m api.DHCPMessages) uint64 { return m.Received })))
+			b.add("sent", text(messageWords(r.Messages, func(m api.DHCPMessages) uint64 { return m.Sent })))
+			b.add("refused", text(messagesRefused(r.Refused)))
+		}
 		parts = append(parts, b.draw(s)+refusals(s, r.Refusals))
 	}
 	return strings.Join(parts, "\n")

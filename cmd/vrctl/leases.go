@@ -123,7 +123,16 @@ func addLease(t *table, l api.Lease) {
 		mark = cell{"*", green}
 	}
 	t.add(mark, cell{l.Address, bold}, text(l.MAC), text(l.Hostname), cell{l.State, leaseStyle(l.State)}, text(moment(l.Expires)),
-		text(l.Subnet), text(l.Port), text(l.ClientID), text(l.Vendor))
+		text(l.Subnet), text(l.Port), text(beginningOf(l.ClientID)), text(l.Vendor))
+}
+
+// beginningOf is as much of a client id as a table has room for; DUIDs, with which most long ones are made, are shown whole.
+func beginningOf(id string) string {
+	const most = 24 * 3 // octets, each with its colon
+	if len(id) < most {
+		return id
+	}
+	return id[:most-1] + "…"
 }
 
 func leaseStyle(state string) style {

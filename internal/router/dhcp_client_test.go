@@ -160,8 +160,14 @@ func TestReleaseAndRenewByTheOperator(t *testing.T) {
 	l.hasAddress("wan")
 	l.happens("dhcp_client_lost")
 	s.silent("released")
+	if row := l.DHCP()[0]; row.Reason != "the address was given back" || row.Refused != 0 {
+		t.Errorf("%q, and %d messages refused", row.Reason, row.Refused)
+	}
 	if err := l.DHCPRenew(tester, "wan"); err != nil {
 		t.Fatal(err)
+	}
+	if row := l.DHCP()[0]; row.Reason != "no server has answered yet" {
+		t.Errorf("asked anew, and still: %q", row.Reason)
 	}
 	s.lends("203.0.113.51/24", "203.0.113.9", 3600)
 	l.hasAddress("wan", "203.0.113.51/24")

@@ -25,6 +25,7 @@ func (r *Router) changeServer() {
 	switch {
 	case c == nil || len(c.Subnets) == 0:
 		if d.server == nil {
+			d.failing = ""
 			return
 		}
 		for _, l := range d.server.Leases(now) {
@@ -33,14 +34,17 @@ func (r *Router) changeServer() {
 			}
 		}
 		r.closeJournal()
-		d.server = nil
+		d.server, d.failing = nil, ""
 	case d.server == nil:
 		held, err := r.openJournal()
 		if err != nil {
-			r.event("dhcp_journal_failed", "dhcp", "no address is given away until the journal of leases can be opened: "+err.Error(), nil)
-			d.retryAt = now.Add(retryJournal)
+			if d.failing != err.Error() { // it is tried again and again
+				r.event("dhcp_journal_failed", "dhcp", "no address is given away until the journal of leases can be opened: "+err.Error(), nil)
+			}
+			d.failing, d.retryAt = err.Error(), now.Add(retryJournal)
 			return
 		}
+		r.journalWorks()
 		want := r.serverConfig(c)
 		want.Initial = held
 		d.server = server.New(want, r.opt.Rand)

@@ -93,6 +93,9 @@ func (r *Router) tellClient(port string, e client.Event) (err error) {
 		case p.client == nil:
 			err = noDHCPClient(port)
 		default:
+			if p.client.machine.State() == client.Released { // why there was no address counts no more
+				p.client.reason = ""
+			}
 			r.clientStep(time.Now(), p, e)
 		}
 	})

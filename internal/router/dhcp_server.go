@@ -36,6 +36,7 @@ type dhcpService struct {
 	inspect    map[dataplane.PortID]*inspection
 	refused    []api.LeaseRefusal // of the import under way
 	told       allowance          // of log lines about leases
+	failing    string             // what the disk says while it refuses leases; "": it does not
 	held       uint64             // messages that waited for the disk
 	withheld   uint64             // and that never left, since it refused
 }
@@ -186,6 +187,7 @@ func (r *Router) release(b *leaseBatch) {
 		d.withheld += uint64(len(b.sends))
 		r.journalFailed(b)
 	} else {
+		r.journalWorks()
 		from := 0
 		for i := range b.sends {
 			s := &b.sends[i]
@@ -201,15 +203,26 @@ func (r *Router) release(b *leaseBatch) {
 	}
 }
 
-// journalFailed tells of leases that could not be made durable: nobody was told that he has them.
+// journalFailed tells of leases that could not be made durable: nobody was told that he has them. That is an event when it begins; what follows is counted.
 func (r *Router) journalFailed(b *leaseBatch) {
-	r.event("dhcp_journal_failed", "dhcp", fmt.Sprintf(
-		"%s could not be written to disk, and %s not acknowledged: %v", plural(len(b.leases), "lease"), isOrAre(len(b.sends)), b.err), nil)
+	if r.dhcp.failing == "" {
+		r.event("dhcp_journal_failed", "dhcp", fmt.Sprintf(
+			"%s could not be written to disk, and %s not acknowledged: %v", plural(len(b.leases), "lease"), isOrAre(len(b.sends)), b.err), nil)
+	}
+	r.dhcp.failing = b.err.Error()
 	failed := server.StoreFailed{}
 	for i := range b.leases {
 		failed.Addrs = append(failed.Addrs, b.leases[i].Addr)
 	}
 	r.serverStep(time.Now(), failed)
+}
+
+// journalWorks tells that leases are durable again.
+func (r *Router) journalWorks() {
+	if r.dhcp.failing != "" {
+		r.dhcp.failing = ""
+		r.event("dhcp_journal_recovered", "dhcp", "leases are written to disk again, and acknowledged", nil)
+	}
 }
 
 func isOrAre(n int) string {

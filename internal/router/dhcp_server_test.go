@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"vrouterd/internal/control/api"
 	"vrouterd/internal/leases"
 	"vrouterd/internal/packet"
 	"vrouterd/pkg/arp"
@@ -175,10 +176,29 @@ func TestALeaseThatTheDiskRefusesIsNotAcknowledged(t *testing.T) {
 	if e := l.happens("dhcp_journal_failed"); !strings.Contains(e.Message, "no space left") {
 		t.Errorf("%+v", e)
 	}
+	if rows := l.DHCP(); !strings.Contains(rows[0].Reason, "no space left") {
+		t.Errorf("the table says %q", rows[0].Reason)
+	}
+	s.send(s.selects(offer), 0, 0)
+	d.asked(t, 2)
+	d.answer(errors.New("no space left on device"))
 	d.mu.Lock()
 	d.pass = true
 	d.mu.Unlock()
 	s.joins()
+	l.happens("dhcp_journal_recovered")
+	failures := 0
+	ctx, cancel := contextFor(t, time.Second)
+	defer cancel()
+	past, _ := l.Events(ctx)
+	for _, e := range past {
+		if e.Kind == "dhcp_journal_failed" {
+			failures++
+		}
+	}
+	if failures != 1 || l.DHCP()[0].Reason != "" {
+		t.Errorf("told of %d times: a disk that goes on refusing is no news; then the table says %q", failures, l.DHCP()[0].Reason)
+	}
 }
 
 func TestLeasesSurviveARestartAndAReload(t *testing.T) {
@@ -264,6 +284,9 @@ func TestRequestsAreCarriedToAServerElsewhereAndAnswersBack(t *testing.T) {
 	s.send(m, 0, 0)
 	answer(dhcp.Request, dhcp.ACK)
 	s.next(dhcp.ACK)
+	if m := l.DHCP()[0].Messages; len(m) != 2 || m[0] != (api.DHCPMessages{Type: "requests", Received: 2, Sent: 2}) || m[1].Sent != 2 {
+		t.Errorf("carried, says the table: %+v", m)
+	}
 }
 
 func TestAnAddressThatAnswersARPIsNotOffered(t *testing.T) {

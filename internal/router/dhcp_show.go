@@ -66,10 +66,12 @@ func (r *Router) subnetRow(c *config.DHCPSubnet, s server.SubnetStatus) api.DHCP
 	}
 	switch p := r.ports[c.Port]; {
 	case r.dhcp.server == nil:
-		row.State, row.Reason = "down", "the journal of leases cannot be opened; it is tried again every 10 seconds"
+		row.State, row.Reason = "down", "the journal of leases cannot be opened; it is tried again every 10 seconds: "+r.dhcp.failing
 	case c.Port != "" && p != nil && !p.up:
 		word, _ := p.state()
 		row.State, row.Reason = "down", fmt.Sprintf("port %s is %s", c.Port, word)
+	case r.dhcp.failing != "":
+		row.Reason = "the disk refuses leases, and none is acknowledged: " + r.dhcp.failing
 	case s.Exhausted:
 		row.Reason = "no address is left to give"
 	}
@@ -96,6 +98,11 @@ func (r *Router) relayRow(c *config.DHCPRelay) api.DHCP {
 	}
 	if n, ok := r.dhcp.relay.Counters(relay.PortID(p.id)); ok {
 		row.Refusals, row.Refused = refusals(n.Refused[:], relay.Reason.String, relay.Reason.Description)
+		for _, one := range []api.DHCPMessages{{Type: "requests", Received: n.Requests, Sent: n.Requests}, {Type: "answers", Received: n.Answers, Sent: n.Answers}} {
+			if one.Received > 0 {
+				row.Messages = append(row.Messages, one)
+			}
+		}
 	}
 	return row
 }
@@ -104,7 +111,9 @@ func clientRow(p *portState) api.DHCP {
 	c := p.client
 	n := c.machine.Counters()
 	row := api.DHCP{Name: p.cfg.Name, Port: p.cfg.Name, Role: "client", State: c.machine.State().String(), Messages: messages(n.Received[:], n.Sent[:])}
-	row.Refusals, row.Refused = refusals(n.Reasons[:], client.Reason.String, client.Reason.Description)
+	ignored := n.Reasons // the first reasons are those for which leases end
+	clear(ignored[:client.IgnoredPort])
+	row.Refusals, row.Refused = refusals(ignored[:], client.Reason.String, client.Reason.Description)
 	l := c.lease
 	if l == nil {
 		row.Reason = cmp.Or(c.reason, "no server has answered yet")

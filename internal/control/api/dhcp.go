@@ -34,7 +34,7 @@ type DHCP struct {
 
 // DHCPMessages counts the messages of one type.
 type DHCPMessages struct {
-	Type     string `json:"type"` // bootp, discover, offer, request, decline, ack, nak, release, inform
+	Type     string `json:"type"` // bootp, discover, offer, request, decline, ack, nak, release, inform; of a relay: requests and answers of every type
 	Received uint64 `json:"received"`
 	Sent     uint64 `json:"sent"`
 }
