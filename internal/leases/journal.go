@@ -16,9 +16,14 @@ import (
 
 // limits of a journal.
 type limits struct {
-	slack   int // lines that may be dead however few are alive
-	waiting int // octets of records that may wait for the disk
+	slack   int           // lines that may be dead however few are alive
+	waiting int           // octets of records that may wait for the disk
+	spacing time.Duration // from the beginning of one sync to that of the next
 }
+
+// spacing is how far syncs are apart at least. The first lease after a pause is written at once; in a rush, what comes meanwhile shares the next sync: a sync for
+// each lease would take the processor that serves the clients.
+const spacing = 2 * time.Millisecond
 
 // Refusals of Append.
 var (
@@ -84,7 +89,7 @@ type Counters struct {
 // Open opens the journal of a path, or makes it, and tells the leases that it holds, by address. The file stays
 // locked until Close: a second Open, of this process or another, fails with ErrLocked.
 func Open(path string, log *slog.Logger) (*Journal, []server.Lease, error) {
-	j, held, err := load(fileSystem{}, path, limits{slack: 1024, waiting: 16 << 20}, log)
+	j, held, err := load(fileSystem{}, path, limits{slack: 1024, waiting: 16 << 20, spacing: spacing}, log)
 	if err != nil {
 		return nil, nil, fmt.Errorf("the journal of leases %s: %w", path, err)
 	}
@@ -210,6 +215,7 @@ func (j *Journal) Close() error {
 func (j *Journal) run() {
 	defer close(j.ended)
 	j.tidy()
+	var began time.Time // of the last sync
 	for {
 		select {
 		case <-j.wake:
@@ -217,8 +223,12 @@ func (j *Journal) run() {
 			j.replace(r)
 			continue
 		}
+		if early := j.limits.spacing - time.Since(began); early > 0 {
+			time.Sleep(early)
+		}
 		g, closing := j.take()
 		if len(g.waiting) > 0 {
+			began = time.Now()
 			j.commit(g)
 			j.tidy()
 			j.awake() // more may have come, or the end

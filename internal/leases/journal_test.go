@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"vrouterd/pkg/dhcp/server"
@@ -331,4 +332,28 @@ func BenchmarkAppendDurably(b *testing.B) {
 			b.ReportMetric(float64(c.Records)/float64(c.Groups), "records/sync")
 		})
 	}
+}
+
+func TestLeasesOfARushShareSyncsAndALoneOneDoesNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, _, err := load(newCrashDisk(), "leases.journal", limits{slack: 1 << 20, waiting: 1 << 20, spacing: spacing}, silent)
+		must(t, err)
+		go j.run()
+		<-time.After(time.Second) // virtual
+		began := time.Now()
+		must(t, keep(t, j, lease(0)))
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("a lone lease waited %v", waited)
+		}
+		const every = 100 * time.Microsecond
+		for i := range 100 {
+			must(t, j.Append([]server.Lease{lease(i)}, nil))
+			<-time.After(every)
+		}
+		must(t, j.Close())
+		c := j.Counters()
+		if most := uint64(100*every/spacing + 2); c.Records != 101 || c.Groups > most {
+			t.Errorf("%d records in %d groups, want 101 in at most %d", c.Records, c.Groups, most)
+		}
+	})
 }
