@@ -201,17 +201,19 @@ func (l *lab) greatest(name string, o options) (best float64, bound bool, err er
 }
 
 // holds tries a rate, and tells whether it was held, and whether the generator itself was spent. Best is raised to what was complete a second.
+// What fails is tried once more: other work on the machine is not to decide.
 func (l *lab) holds(name string, rate int, o options, best *float64) (held, spent bool, err error) {
-	t, err := l.trial(name, rate, o.seconds, false)
-	if err != nil {
-		return false, false, fmt.Errorf("%d a second: %w", rate, err)
-	}
-	reached := float64(t.complete) / float64(o.seconds)
-	held = float64(t.complete) >= 0.99*float64(t.sent)
-	spent = float64(t.sent) < 0.95*float64(rate*o.seconds)
-	fmt.Fprintf(os.Stderr, "%-14s %d a second: %d sent, %d complete\n", name, rate, t.sent, t.complete)
-	if held {
-		*best = max(*best, reached)
+	for tries := 0; tries < 2 && !held; tries++ {
+		t, err := l.trial(name, rate, o.seconds, false)
+		if err != nil {
+			return false, false, fmt.Errorf("%d a second: %w", rate, err)
+		}
+		held = float64(t.complete) >= 0.99*float64(t.sent)
+		spent = float64(t.sent) < 0.95*float64(rate*o.seconds)
+		fmt.Fprintf(os.Stderr, "%-14s %d a second: %d sent, %d complete\n", name, rate, t.sent, t.complete)
+		if held {
+			*best = max(*best, float64(t.complete)/float64(o.seconds))
+		}
 	}
 	return held, spent && held, nil
 }
