@@ -28,7 +28,8 @@ type dhcpHost struct {
 	// For the next start: options of the command, and whether the client is to ask by ARP whether the address that it got is taken.
 	ask   string // the address to ask for, where the program has an option for that
 	check bool
-	keep  bool // networkd asks for what it had only where it is to keep its configuration
+	keep  bool   // networkd asks for what it had only where it is to keep its configuration
+	more  string // further lines of its configuration
 }
 
 // dhcpHost prepares the client that the host's name says. Its eth0 hangs at a bridge of the wires.
@@ -134,7 +135,7 @@ func (c *dhcpHost) command() string {
 		if !c.check {
 			config += "noarp\n"
 		}
-		c.writeFile(dir+"/dhcpcd.conf", config)
+		c.writeFile(dir+"/dhcpcd.conf", config+c.more)
 		return fmt.Sprintf("mount --bind %[1]s/run /run; mount --bind %[1]s/lib /var/lib/dhcpcd; exec dhcpcd -4 -B -d -f %[1]s/dhcpcd.conf -c %[1]s/script eth0", dir)
 	case "networkd":
 		// Without udev it takes its devices as they are only where /sys is read-only, as it is in containers.
@@ -143,7 +144,7 @@ func (c *dhcpHost) command() string {
 			keep = "dhcp"
 		}
 		c.writeFile(dir+"/network/eth0.network", fmt.Sprintf("[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\nKeepConfiguration=%s\n"+
-			"[DHCPv4]\nHostname=networkd\nUseHostname=no\nSendDecline=%v\n", keep, c.check))
+			"[DHCPv4]\nHostname=networkd\nUseHostname=no\nSendDecline=%v\n%s", keep, c.check, c.more))
 		return fmt.Sprintf("mkdir -p %[1]s/run/systemd; mount --bind %[1]s/run /run; mount --bind %[1]s/network /etc/systemd/network; mount -t sysfs -o ro sysfs /sys; "+
 			"export SYSTEMD_LOG_LEVEL=debug SYSTEMD_LOG_TARGET=console; exec /lib/systemd/systemd-networkd", dir)
 	}

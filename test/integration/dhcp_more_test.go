@@ -187,3 +187,96 @@ func TestDHCPClientBringsServersForDNS(t *testing.T) {
 	u.bound(30*time.Second, "an address", anyAddress)
 	resolves("with the next lease")
 }
+
+func TestDHCPServerTellsOptionsThatClientsActOn(t *testing.T) {
+	t.Parallel()
+	d := newDHCPLAN(t, dhcpPolicy{long: true, yaml: `    domain: home.arpa
+    search: [home.arpa, example.com]
+    ntp: 192.168.1.1
+    options:
+      26: 1400
+      121: ["10.9.0.0/16 via 192.168.1.77", {to: default, via: 192.168.1.1}]
+      224: hex:c0ffee
+`}, "dhcpcd", "networkd")
+	d.clients[0].more = "option classless_static_routes\noption ntp_servers\n"
+	d.clients[1].more = "UseMTU=yes\nRequestOptions=224\n"
+	d.startAll()
+	each(t, d.clients, func(t *testing.T, c *dhcpHost) {
+		eventually(t, 10*time.Second, "the classless route", func() error {
+			return contains(c.ip("-4", "route"), "10.9.0.0/16 via 192.168.1.77")
+		})
+		if g := c.gateway(); g != "192.168.1.1" {
+			t.Errorf("the gateway is %q", g)
+		}
+		eventually(t, 10*time.Second, "the MTU", func() error {
+			// dhcpcd sets it on its routes, networkd on the card.
+			return contains(c.ip("-4", "route")+c.ip("link", "show", "dev", "eth0"), "mtu 1400")
+		})
+		c.ping("192.168.1.1")
+	})
+	told := d.clients[1].told()
+	if told["DOMAINNAME"] != "home.arpa" || told["NTP"] != "192.168.1.1" {
+		t.Errorf("networkd was told %v", told)
+	}
+	mac := d.clients[1].mac()
+	ack := d.watch.await(0, time.Second, "the ACK for networkd", func(s dhcpSeen) bool { return s.of(mac, dhcpv4.MessageTypeAck) })
+	if got := fmt.Sprintf("%x", ack.m.Options.Get(dhcpv4.GenericOptionCode(224))); got != "c0ffee" {
+		t.Errorf("option 224 is %q", got)
+	}
+}
+
+func TestDHCPServerGivesAtOnceToWhoAsksForThat(t *testing.T) {
+	t.Parallel()
+	d := newDHCPLAN(t, dhcpPolicy{long: true, yaml: "    rapid_commit: true\n"}, "dhcpcd", "udhcpc")
+	d.clients[0].more = "option rapid_commit\n"
+	d.startAll()
+	messages := func(c *dhcpHost) (types []dhcpv4.MessageType) {
+		mac := c.mac()
+		for _, s := range d.watch.since(0, func(s dhcpSeen) bool { return s.m.ClientHWAddr.String() == mac }) {
+			types = append(types, s.m.MessageType())
+		}
+		return types
+	}
+	if got := fmt.Sprint(messages(d.clients[0])); got != "[DISCOVER ACK]" {
+		t.Errorf("dhcpcd asks for rapid commit: %s", got)
+	}
+	if got := fmt.Sprint(messages(d.clients[1])); got != "[DISCOVER OFFER REQUEST ACK]" {
+		t.Errorf("udhcpc does not: %s", got)
+	}
+	d.clients[0].ping("192.168.1.1")
+}
+
+func TestDHCPServerInformsHostsThatHaveAddresses(t *testing.T) {
+	t.Parallel()
+	d := newDHCPLAN(t, dhcpPolicy{long: true, yaml: "    domain: home.arpa\n"}, "fixed")
+	h := d.clients[0]
+	h.ip("addr", "add", "192.168.1.20/24", "dev", "eth0")
+	socket := h.listenUDP("192.168.1.20:68")
+	mac := packet.MAC(h.linkAddress())
+	server := netip.MustParseAddrPort("192.168.1.1:67")
+	if _, err := socket.WriteToUDPAddrPort(dhcpOctets(dhcpv4.MessageTypeInform, 5, mac, netip.MustParseAddr("192.168.1.20"), 55, 3, 6, 15, 51), server); err != nil {
+		t.Fatal(err)
+	}
+	ack := d.watch.await(0, 10*time.Second, "the answer", func(s dhcpSeen) bool { return s.of(mac.String(), dhcpv4.MessageTypeAck) })
+	if ack.dst.String() != "192.168.1.20:68" || !ack.m.YourIPAddr.IsUnspecified() || ack.m.Options.Has(dhcpv4.OptionIPAddressLeaseTime) ||
+		string(ack.m.Options.Get(dhcpv4.OptionDomainName)) != "home.arpa" || len(ack.m.Options.Get(dhcpv4.OptionDomainNameServer)) != 4 {
+		t.Errorf("expected DNS and domain, and no lease: %v, %v", ack, ack.m.Options)
+	}
+	if all := d.r.rows("dhcp", "leases"); len(all) != 0 {
+		t.Errorf("there are leases: %v", all)
+	}
+}
+
+func TestDHCPServerHasRangesForClassesOfVendors(t *testing.T) {
+	t.Parallel()
+	d := newDHCPLAN(t, dhcpPolicy{long: true, yaml: "    pools: [{name: phones, vendor: phone, range: 192.168.1.20-192.168.1.29, options: {150: 192.168.1.9}}]\n"}, "dhcpcd", "udhcpc")
+	d.clients[0].more = "vendorclassid phone-7\n"
+	for _, c := range d.clients {
+		c.start()
+	}
+	phone := d.clients[0].bound(30*time.Second, "an address for phones", func(a netip.Addr) bool { return a.As4()[3] >= 20 && a.As4()[3] <= 29 })
+	d.clients[1].bound(30*time.Second, "an address of the usual range", d.policy.contains)
+	if l := find(d.r.rows("dhcp", "leases"), "address", phone.String()); l["vendor"] != "phone-7" {
+		t.Errorf("the lease has %v", l)
+	}
+}
