@@ -54,7 +54,7 @@ provider() {
     (setsid ip netns exec "$lab-$host" dnsmasq --conf-file=/dev/null --no-resolv --no-hosts --keep-in-foreground --user=root --pid-file= \
         --dhcp-leasefile="$state/$host.leases" --log-facility="$state/$host.dnsmasq.log" --bind-interfaces --interface=eth0 --dhcp-authoritative --no-ping "$@" \
         >>"$state/$host.dnsmasq.log" 2>&1 </dev/null &) # in a shell of its own: this one shall not report its end
-    until ip netns exec "$lab-$host" ss -Hln 'sport = :67' | grep -q .; do
+    until ip netns exec "$lab-$host" ss -Huln 'sport = :67' 2>/dev/null | grep -q .; do
         [ $SECONDS -lt $deadline ] || fail "dnsmasq of $host was not there within 10 s: $(cat "$state/$host.dnsmasq.log")"
         sleep 0.05
     done
