@@ -138,6 +138,7 @@ func (r *Router) apply(c *config.Config, waiting bool) (err error) {
 			}
 		}
 	}
+	r.changeLeases(time.Now())
 	r.changeNeighbors(before, c)
 	r.changeRoutes(c)
 	r.changeOnLink()

@@ -22,6 +22,7 @@ type dhcpClient struct {
 	waiting []client.Event // what came while a step was under way
 	leased  netip.Prefix   // in use; zero: none
 	lease   *client.Lease  // what brought it
+	unfit   *client.Lease  // what cannot be used; nil: nothing
 	routes  []rib.Route    // that the RIB has of it
 	reason  string         // why there is no address
 	link    packet.MAC     // where the last message came from
@@ -121,7 +122,7 @@ func (r *Router) clientAction(now time.Time, p *portState, a client.Action, last
 	case client.Use:
 		r.useLease(now, p, a.Lease)
 	case client.Drop:
-		p.client.reason = a.Reason.Description()
+		p.client.unfit, p.client.reason = nil, a.Reason.Description()
 		r.dropLease(now, p)
 	case client.Save:
 		r.saveLease(p.cfg.Name, a.Lease)
@@ -134,6 +135,9 @@ func (r *Router) clientAction(now time.Time, p *portState, a client.Action, last
 // together.
 func (r *Router) useLease(now time.Time, p *portState, lease *client.Lease) {
 	c := p.client
+	if r.unfit(now, p, lease) {
+		return
+	}
 	before := c.lease
 	c.lease, c.reason = lease, ""
 	if c.leased != lease.Addr {
@@ -172,6 +176,7 @@ func (r *Router) dropLease(now time.Time, p *portState) {
 	if c.reason != "" {
 		text += ": " + c.reason
 	}
+	r.leaseGone()
 	r.event("dhcp_client_lost", p.cfg.Name, text, map[string]string{"port": p.cfg.Name, "address": was.Addr.String(), "server": was.Server.String()})
 }
 

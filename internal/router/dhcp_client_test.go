@@ -149,6 +149,28 @@ func TestALeaseSurvivesARestart(t *testing.T) {
 	l.pings(l.host("lan"), "203.0.113.9")
 }
 
+func TestALeaseInTheNetworkOfAnotherPortIsNotUsedUntilThatHasAnother(t *testing.T) {
+	l, s := homeServed(t, uplink, Options{})
+	s.lends("192.168.1.50/24", "192.168.1.9", 3600)
+	e := l.happens("dhcp_client_overlap")
+	if row := l.DHCP()[0]; !strings.Contains(row.Reason, "192.168.1.50/24, which overlaps 192.168.1.0/24 of port lan") || row.Address != "" || !strings.Contains(e.Message, row.Reason) {
+		t.Errorf("%+v, %+v", row, e)
+	}
+	l.hasAddress("wan")
+	l.pings(l.host("lan"), "192.168.1.1")
+	if got := l.routesOf("dhcp"); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+	l.apply(strings.Replace(uplink, "192.168.1.1/24", "192.168.7.1/24", 1))
+	l.hasAddress("wan", "192.168.1.50/24")
+	if got := l.routesOf("dhcp"); len(got) != 1 {
+		t.Errorf("%q", got)
+	}
+	l.apply(uplink) // and back
+	l.hasAddress("wan")
+	l.pings(l.host("lan"), "192.168.1.1")
+}
+
 func TestReleaseAndRenewByTheOperator(t *testing.T) {
 	l, s := homeServed(t, uplink, Options{})
 	s.lends("203.0.113.50/24", "203.0.113.9", 3600)
