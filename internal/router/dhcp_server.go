@@ -271,6 +271,9 @@ func (r *Router) leaseEvent(e *server.LeaseEvent) {
 		text = fmt.Sprintf("%v is leased to %s", l.Addr, who)
 	case server.LeaseRenewed:
 		text = fmt.Sprintf("%v is leased to %s for longer", l.Addr, who)
+		if e.Reason != "" { // it is not: only the name goes
+			text = fmt.Sprintf("%v, leased to %s, is called %s no more", l.Addr, who, e.Before)
+		}
 	case server.LeaseReleased:
 		text = fmt.Sprintf("%s has given %v back", who, l.Addr)
 	case server.LeaseExpired:

@@ -119,6 +119,9 @@ func clientRow(p *portState) api.DHCP {
 		row.Reason = cmp.Or(c.reason, "no server has answered yet")
 		return row
 	}
+	if word, _ := p.state(); !p.up {
+		row.Reason = fmt.Sprintf("port %s is %s; the address is kept until it expires", p.cfg.Name, word)
+	}
 	row.Address, row.Server, row.Domain, row.Network = l.Addr.String(), l.Server.String(), l.Domain, l.Addr.Masked().String()
 	if len(l.Gateways) > 0 {
 		row.Gateway = l.Gateways[0].String()
