@@ -103,12 +103,12 @@ func (r *Router) clientStep(now time.Time, p *portState, e client.Event) {
 }
 
 // clientAction does what a client asks for. last: its messages are the last ones from their address, and cannot wait until ARP has found where they go; they go
-// where the server's came from.
+// where the server's came from. So do those to a server to which the way leads by another port, as the other provider's where there are two.
 func (r *Router) clientAction(now time.Time, p *portState, a client.Action, last bool) {
 	switch a := a.(type) {
 	case client.Send:
 		d := datagram{src: a.Src, srcPort: dhcp.ClientPort, dst: a.Dst, dstPort: dhcp.ServerPort, ttl: 64, payload: a.Payload}
-		if last {
+		if last || !r.leadsOut(p, a.Dst) {
 			d.mac = p.client.link
 		}
 		r.sendDatagram(p, &d)
@@ -129,6 +129,13 @@ func (r *Router) clientAction(now time.Time, p *portState, a client.Action, last
 	case client.Note:
 		r.clientNote(p, &a)
 	}
+}
+
+// leadsOut reports that what goes to an address leaves by a port, and by no other.
+func (r *Router) leadsOut(p *portState, to packet.Addr) bool {
+	hops := r.rib.Lookup(to.Netip()).Hops
+	other := func(hop rib.Hop) bool { return hop.Port != uint32(p.id) }
+	return len(hops) > 0 && !slices.ContainsFunc(hops, other)
 }
 
 // useLease takes a lease into use: address, routes, NAT and DNS change within this turn of the loop and are published

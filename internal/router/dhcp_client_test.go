@@ -171,6 +171,20 @@ func TestALeaseInTheNetworkOfAnotherPortIsNotUsedUntilThatHasAnother(t *testing.
 	l.pings(l.host("lan"), "192.168.1.1")
 }
 
+// A server far away is asked by the port that it serves: the best way to it may be another uplink's, and that provider has no use for the address.
+func TestAServerFarAwayIsAskedByThePortThatItServes(t *testing.T) {
+	l, s := homeServed(t, strings.Replace(uplink, "check: false", "check: false, default_route: false", 1)+"routes: [{to: 0.0.0.0/0, via: 192.168.5.2}]\n", Options{})
+	s.addr = ip4("198.51.100.9")
+	s.lends("203.0.113.50/24", "203.0.113.9", 3600)
+	l.hasAddress("wan", "203.0.113.50/24")
+	if err := l.DHCPRenew(tester, "wan"); err != nil {
+		t.Fatal(err)
+	}
+	if m := s.next(dhcp.Request); m.dst != s.addr || m.CIAddr != ip4("203.0.113.50") {
+		t.Errorf("%v for %v", m.dst, m.CIAddr)
+	}
+}
+
 func TestReleaseAndRenewByTheOperator(t *testing.T) {
 	l, s := homeServed(t, uplink, Options{})
 	s.lends("203.0.113.50/24", "203.0.113.9", 3600)
