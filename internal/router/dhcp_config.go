@@ -2,7 +2,6 @@ package router
 
 import (
 	"maps"
-	"net/netip"
 	"time"
 
 	"vrouterd/internal/config"
@@ -158,17 +157,4 @@ func (r *Router) tellReservations() {
 		}
 	}
 	r.dhcp.names = names
-}
-
-// subnetOf is the network of a port's server that holds an address; nil: none.
-func subnetOf(c *config.DHCP, port string, a netip.Addr) *config.DHCPSubnet {
-	if c == nil {
-		return nil
-	}
-	for i := range c.Subnets {
-		if s := &c.Subnets[i]; s.Port == port && s.Network.Contains(a) {
-			return s
-		}
-	}
-	return nil
 }

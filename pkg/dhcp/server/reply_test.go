@@ -296,7 +296,7 @@ func TestNamesThatOtherHostsTrustAreForReservationsOnly(t *testing.T) {
 	n.Reservations = []Reservation{{MAC: numbered(5).mac, Addr: addr("10.0.0.5"), Name: "wpad"}}
 	s := newStation(t, n)
 	for i, name := range []string{"wpad", "WPAD.example", "isatap"} {
-		if l, _ := s.m.Lookup(addr(s.leases(numbered(i + 1).with(dhcp.OptionHostname, name)))); l.Hostname != "" {
+		if l, _ := s.m.Lookup(addr(s.leases(numbered(i+1).with(dhcp.OptionHostname, name)))); l.Hostname != "" {
 			t.Errorf("a client is called %q", l.Hostname)
 		}
 	}

@@ -127,12 +127,6 @@ func (h host) with(code uint8, v string) host {
 	return h
 }
 
-func (h host) without(code uint8) host {
-	h = h.with(code, "")
-	delete(h.more, code)
-	return h
-}
-
 // message is one of the host; words are pairs of a field and an address.
 func (h host) message(t dhcp.Type, fields ...any) *dhcp.Message {
 	m := &dhcp.Message{Op: dhcp.BootRequest, HType: dhcp.Ethernet, HLen: 6, XID: 0x1234, Flags: h.flags, GIAddr: h.relay, Options: dhcp.Options{}}
