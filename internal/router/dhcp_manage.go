@@ -17,7 +17,10 @@ import (
 // What the operator does to leases.
 
 // noDHCPServer refuses what only a server of DHCP can do.
-func noDHCPServer() error {
+func (r *Router) noDHCPServer() error {
+	if why := r.dhcp.failing; why != "" {
+		return &api.Error{Code: api.Conflict, Message: "the DHCP server has not started: " + why}
+	}
 	return &api.Error{Code: api.Conflict, Message: "no DHCP server is configured: a section `dhcp:` starts it"}
 }
 
@@ -30,7 +33,7 @@ func (r *Router) DeleteLease(_ api.Peer, address string) (err error) {
 	stopped := r.do(func() {
 		d := &r.dhcp
 		if d.server == nil {
-			err = noDHCPServer()
+			err = r.noDHCPServer()
 			return
 		}
 		if _, there := d.server.Lookup(packet.AddrFrom(a)); !there {
@@ -51,7 +54,7 @@ func (r *Router) FlushLeases(_ api.Peer, which api.LeaseFlush) (n int, err error
 	stopped := r.do(func() {
 		d := &r.dhcp
 		if d.server == nil {
-			err = noDHCPServer()
+			err = r.noDHCPServer()
 			return
 		}
 		known := func(s config.DHCPSubnet) bool { return s.Name == which.Subnet }
@@ -111,7 +114,7 @@ func (r *Router) ImportLeases(_ api.Peer, text string) (done api.LeaseImport, er
 	stopped := r.do(func() {
 		d := &r.dhcp
 		if d.server == nil {
-			err = noDHCPServer()
+			err = r.noDHCPServer()
 			return
 		}
 		d.refused = nil

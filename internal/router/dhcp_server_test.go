@@ -381,6 +381,7 @@ func TestAJournalThatCannotBeOpenedKeepsTheServerFromGivingAddressesAway(t *test
 	if rows := l.DHCP(); rows[0].State != "down" || rows[0].Reason == "" {
 		t.Errorf("%+v", rows)
 	}
+	expectError(t, l.DeleteLease(tester, "192.168.1.9"), "conflict", "another process has it")
 	l.do(func() { broken, l.dhcp.retryAt = false, time.Now() })
 	eventually(t, "the server is there", func() bool { return l.DHCP()[0].State == "up" })
 	s.joins()

@@ -66,7 +66,7 @@ func (r *Router) subnetRow(c *config.DHCPSubnet, s server.SubnetStatus) api.DHCP
 	}
 	switch p := r.ports[c.Port]; {
 	case r.dhcp.server == nil:
-		row.State, row.Reason = "down", "the journal of leases cannot be opened; it is tried again every 10 seconds: "+r.dhcp.failing
+		row.State, row.Reason = "down", r.dhcp.failing+"; it is tried again every 10 seconds"
 	case c.Port != "" && p != nil && !p.up:
 		word, _ := p.state()
 		row.State, row.Reason = "down", fmt.Sprintf("port %s is %s", c.Port, word)

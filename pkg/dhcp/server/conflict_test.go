@@ -229,7 +229,7 @@ func TestImportTakesLeasesAndSaysWhichItDoesNot(t *testing.T) {
 	old.Expires = start.Add(-time.Hour)
 	s.expect(s.step(Import{[]Lease{
 		l("10.0.0.50", 7, "NAS.lan"), l("192.168.0.1", 9, ""), l("10.0.0.1", 9, ""), l(held, 9, ""), l("10.0.0.5", 9, ""), l("10.0.0.51", 1, ""),
-		{Addr: addr("10.0.0.52"), State: Bound}, {Addr: addr("10.0.0.53"), State: Declined}, old,
+		{Addr: addr("10.0.0.52"), State: Bound}, {Addr: addr("10.0.0.53"), State: Declined}, old, l("10.0.0.255", 9, ""), l("10.0.0.0", 9, ""),
 	}}),
 		"store bound 10.0.0.50 020000000007 until +1h0m0s", "imported 10.0.0.50 named nas",
 		"imported 192.168.0.1: 192.168.0.1 is in no network that is served",
@@ -240,6 +240,8 @@ func TestImportTakesLeasesAndSaysWhichItDoesNot(t *testing.T) {
 		"imported 10.0.0.52: 10.0.0.52 has neither a hardware address of 1 to 16 octets nor a client identifier",
 		"imported 10.0.0.53: 10.0.0.53 is declined: only leases that are bound are imported",
 		"store expired 10.0.0.60 020000000008 until +-1h0m0s", "imported 10.0.0.60",
+		"imported 10.0.0.255: 10.0.0.255 is the network's own or its broadcast address",
+		"imported 10.0.0.0: 10.0.0.0 is the network's own or its broadcast address",
 	)
 	s.expectState("10.0.0.50", Bound)
 	s.expectState("10.0.0.60", Expired)

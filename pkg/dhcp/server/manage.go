@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"slices"
 
 	"vrouterd/internal/packet"
 	"vrouterd/pkg/dhcp"
@@ -94,6 +95,8 @@ func (m *Machine) importOne(l Lease) (refused string) {
 		return fmt.Sprintf("%v is in no network that is served", l.Addr)
 	case s.own[l.Addr]:
 		return fmt.Sprintf("%v is the router's own address, or a gateway's", l.Addr)
+	case slices.ContainsFunc(s.edges(), func(r Range) bool { return r.First == l.Addr }):
+		return fmt.Sprintf("%v is the network's own or its broadcast address", l.Addr)
 	case l.State != Bound:
 		return fmt.Sprintf("%v is %v: only leases that are bound are imported", l.Addr, l.State)
 	case len(l.CHAddr) > 16 || len(l.CHAddr) == 0 && len(l.ClientID) < 2:
