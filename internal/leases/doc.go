@@ -7,7 +7,7 @@
 //	2026-11-30T17:05:22Z bound 192.168.1.100 02:00:00:00:00:09 until=2026-12-01T05:05:22Z subnet=lan id=01020000000009 name=printer #8d3f02aa
 //	2026-11-30T18:00:00Z free 192.168.1.101 #4a1f0c77
 //
-// The words are: when the lease was given, renewed or forgotten (`-`: unknown); bound, released, expired, declined or free, which forgets it; the
+// The words are: when the lease was given (a renewal leaves that), or forgotten (`-`: unknown); bound, released, expired, declined or free, which forgets it; the
 // address; the hardware address (`-`: none); then, in any order, until= (a time, or never), and what there is of type= (of the hardware
 // address, where it is not Ethernet's 1), subnet= (the entry under `dhcp:`), id= (option 61), name=, vendor= (option 60) and agent= (option 82). Octets are in
 // hexadecimal; a text with anything but letters, digits, `-`, `_` and `.` is in quotes, as Go writes them. Times are whole seconds: a lease never ends
