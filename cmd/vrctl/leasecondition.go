@@ -26,7 +26,7 @@ func leaseCondition(args []string) (test, error) {
 	var address, mac, name, port, state string
 	into := map[string]word{
 		"address": {&address, anAddress}, "mac": {&mac, anEthernet}, "name": {into: &name}, "port": {into: &port}, "dev": {into: &port},
-		"state": {into: &state},
+		"state": {&state, aStateOfEither},
 	}
 	if _, key := into[first]; !key {
 		if err := anAddress("", first); err != nil {
@@ -54,12 +54,27 @@ func leaseCondition(args []string) (test, error) {
 			return same(address, h.Address)
 		},
 		holds: func(h held) bool {
-			alive := h.State == "bound" || h.own && h.Address != ""
+			alive := h.State == "bound"
+			if h.own { // a lease that cannot be used brings no address
+				alive = h.Address != ""
+			}
 			return (state == "" && alive || state != "" && state == h.State) && same(port, h.Port)
 		},
 		words: leaseWords,
 		none:  "there is no lease" + wanted("of", cmp.Or(address, mac, name)) + wanted("at port", port) + wanted("that is", state),
 	}.test, nil
+}
+
+// clientStates are those of a port's own client, beside the ones that leases have.
+var clientStates = []string{"down", "init", "selecting", "requesting", "checking", "renewing", "rebinding", "init_reboot", "rebooting"}
+
+// aStateOfEither is a state of a host's lease, or of a port's client.
+func aStateOfEither(_, value string) error {
+	all := slices.Concat(leaseStates, clientStates)
+	if !slices.Contains(all, value) {
+		return usagef("lease: %q is no state: %s", value, meant(value, all))
+	}
+	return nil
 }
 
 // wanted is a part of a sentence, where there is something to say in it.

@@ -26,3 +26,14 @@ func TestMessagesOfAServerAreToldOfWhereTheyAreCounted(t *testing.T) {
 		t.Errorf("%s", drawn)
 	}
 }
+
+func TestAMistypedStateOfALeaseIsNotWaitedFor(t *testing.T) {
+	for _, state := range []string{"bound", "declined", "renewing", "released"} {
+		if _, err := leaseCondition([]string{"192.168.1.5", "state", state}); err != nil {
+			t.Errorf("%s: %v", state, err)
+		}
+	}
+	if _, err := leaseCondition([]string{"port", "wan", "state", "boundd"}); err == nil || !strings.Contains(err.Error(), "did you mean bound?") {
+		t.Errorf("%v", err)
+	}
+}
