@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"os"
+	"path/filepath"
 	"vrouterd/internal/packet"
 	"vrouterd/pkg/dhcp/server"
 )
@@ -278,4 +280,22 @@ func TestJournalStaysSmall(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	must(t, j.Close())
+}
+
+// An editor that puts a new file in the place of the old one, or a careless hand, leaves the journal without a name: what is written to it is gone with the process.
+func TestAJournalThatIsRemovedMeanwhileIsWrittenAnew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "leases.journal")
+	j, _ := open(t, path)
+	must(t, keep(t, j, lease(1)))
+	must(t, os.Remove(path))
+	must(t, keep(t, j, lease(2)))
+	must(t, os.WriteFile(path+"~", []byte(header+"\n"), 0o600))
+	must(t, os.Rename(path+"~", path))
+	must(t, keep(t, j, lease(3)))
+	must(t, j.Close())
+	j, held := open(t, path)
+	defer j.Close()
+	if len(held) != 3 {
+		t.Errorf("held are %+v", held)
+	}
 }

@@ -123,6 +123,8 @@ func (f *crashFile) Truncate(size int64) error {
 	return f.d.op("truncate", func() { f.node.data = f.node.data[:size:size] })
 }
 
+func (f *crashFile) Gone() bool { return false }
+
 func (f *crashFile) Sync() error {
 	if f.d.slowSync != nil {
 		<-f.d.slowSync

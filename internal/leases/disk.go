@@ -26,6 +26,8 @@ type file interface {
 	io.ReadWriteCloser
 	Truncate(size int64) error
 	Sync() error // makes what was written durable
+	// Gone reports that no name leads to the file any longer: what is written to it is lost when it is closed.
+	Gone() bool
 }
 
 // ErrLocked tells that another process has the journal open.
@@ -44,6 +46,11 @@ func (f lockedFile) Sync() error {
 			return err
 		}
 	}
+}
+
+func (f lockedFile) Gone() bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &st) == nil && st.Nlink == 0
 }
 
 func (fileSystem) Open(path string) (file, error) {

@@ -20,7 +20,8 @@
 // [Journal.Append] hands records to one goroutine. It writes all that has come meanwhile with one write and one fdatasync
 // and then calls what waits for them: the more leases a second, the larger the groups. When the journal holds more dead lines than live
 // ones (and more than a thousand) it is written anew beside the old one, which goes on meanwhile and is then replaced. A write that fails is taken back, a sync
-// that fails makes the journal be written anew before anything else is: what the disk has kept then, nobody knows.
+// that fails makes the journal be written anew before anything else is: what the disk has kept then, nobody knows. So does a file that was removed or replaced
+// meanwhile: it is to be edited while the router stands still.
 //
 // [ParseDnsmasq] reads the leases of dnsmasq, for those who come from there.
 package leases

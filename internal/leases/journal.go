@@ -31,6 +31,9 @@ var (
 	ErrFull   = errors.New("the disk is behind: too many leases wait to be written")
 )
 
+// errGone is why a journal is written anew of which the file was removed, as editors do that put a new file in the place of the old one.
+var errGone = errors.New("the file was removed")
+
 // Journal is an open journal. Append, Counters and Close may be called from any goroutine.
 type Journal struct {
 	path   string
@@ -286,6 +289,10 @@ func (j *Journal) commit(g *group) {
 func (j *Journal) write(text []byte) error {
 	if len(text) == 0 {
 		return nil
+	}
+	if j.broken == nil && j.file.Gone() {
+		j.broken = errGone
+		j.log.Warn("leases: somebody removed the journal, or put another file in its place: it is written anew", "path", j.path)
 	}
 	if j.broken != nil {
 		if err := j.rewriteNow(); err != nil {
