@@ -88,6 +88,15 @@ func (r *Router) DHCPRenew(_ api.Peer, port string) error {
 	return r.tellClient(port, client.Renew{})
 }
 
+// idle refuses what a client cannot do while its port is down.
+func idle(p *portState, e client.Event) error {
+	if _, renew := e.(client.Renew); !renew || p.client.machine.State() != client.Down {
+		return nil
+	}
+	word, _ := p.state()
+	return &api.Error{Code: api.Conflict, Message: fmt.Sprintf("port %s is %s: its address is asked for when it is up", p.cfg.Name, word)}
+}
+
 func (r *Router) tellClient(port string, e client.Event) (err error) {
 	stopped := r.do(func() {
 		switch p := r.ports[port]; {
@@ -95,6 +104,8 @@ func (r *Router) tellClient(port string, e client.Event) (err error) {
 			err = &api.Error{Code: api.NotFound, Message: fmt.Sprintf("there is no port %q; the ports are %s", port, r.portNames())}
 		case p.client == nil:
 			err = noDHCPClient(port)
+		case idle(p, e) != nil:
+			err = idle(p, e)
 		default:
 			if p.client.machine.State() == client.Released { // why there was no address counts no more
 				p.client.reason = ""

@@ -92,6 +92,10 @@ func TestALinkThatWasDownConfirmsItsLease(t *testing.T) {
 	l.w.tell("wan", port.State{Word: "down", Reason: "unplugged"})
 	eventually(t, "the port is down", func() bool { return !l.port("wan").Up })
 	l.hasAddress("wan", "203.0.113.50/24")
+	expectError(t, l.DHCPRenew(tester, "wan"), "conflict", "when it is up")
+	if row := l.DHCP()[0]; !strings.Contains(row.Reason, "kept until it expires") {
+		t.Errorf("%q", row.Reason)
+	}
 	l.w.tell("wan", port.State{Up: true, Word: "up"})
 	m := s.next(dhcp.Request)
 	if m.Addr(dhcp.OptionRequestedAddress) != ip4("203.0.113.50") || m.CIAddr != 0 || m.dst != packet.Broadcast {
