@@ -113,7 +113,7 @@ func hostLabel(name string) string {
 
 func leasesTable() *table {
 	return newTable("no leases", column{title: " "},
-		column{title: "ADDRESS"}, column{title: "MAC"}, column{title: "NAME"}, column{title: "STATE"}, column{title: "EXPIRES"},
+		column{title: "ADDRESS"}, column{title: "MAC"}, column{title: "NAME", flexible: true}, column{title: "STATE"}, column{title: "EXPIRES"},
 		column{title: "SUBNET", spare: true}, column{title: "PORT", spare: true}, column{title: "CLIENT ID", spare: true}, column{title: "VENDOR", spare: true})
 }
 

@@ -37,3 +37,12 @@ func TestAMistypedStateOfALeaseIsNotWaitedFor(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// What a host calls itself does not decide whether the operator sees what its lease is.
+func TestALongNameDoesNotPushTheStateOffTheScreen(t *testing.T) {
+	table := leasesTable()
+	addLease(table, api.Lease{Address: "192.168.1.129", MAC: "02:00:00:00:00:09", Hostname: strings.Repeat("x", 63), State: "bound"})
+	if drawn := table.draw(screen{width: 80}); !strings.Contains(drawn, "bound  never") {
+		t.Errorf("%s", drawn)
+	}
+}
