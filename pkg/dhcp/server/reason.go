@@ -41,7 +41,7 @@ var reasons = [NumReasons]words{
 	ReasonTooLong:            {"too_long", "a message, a client identifier or the relay agent's information is longer than any honest one"},
 	ReasonNotRequest:         {"not_a_request", "a message to the server is a reply"},
 	ReasonNoIdentity:         {"no_identity", "a client states neither a hardware address nor a client identifier"},
-	ReasonForgedRelay:        {"forged_relay", "a message bears this router's own address as its relay agent's"},
+	ReasonForgedRelay:        {"forged_relay", "a message names a relay agent that cannot be where it comes from: this router itself, or one in the network of another port"},
 	ReasonType:               {"type", "a message is of a type that clients do not send"},
 	ReasonNoSubnet:           {"no_subnet", "a message comes from a port or a relay whose network is not served"},
 	ReasonWrongNetwork:       {"wrong_network", "a client asks for an address of another network than the one that it is in"},

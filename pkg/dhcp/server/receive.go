@@ -65,7 +65,7 @@ func (m *Machine) admit(a *ask) Reason {
 		return ReasonNotRequest
 	case a.msg.HLen == 0 && len(a.msg.Options[dhcp.OptionClientID]) < 2:
 		return ReasonNoIdentity
-	case m.own[a.msg.GIAddr]: // it asks for addresses of another network than the sender's
+	case m.own[a.msg.GIAddr]:
 		return ReasonForgedRelay
 	}
 	return m.locate(a)
@@ -87,6 +87,9 @@ func (m *Machine) locate(a *ask) Reason {
 			a.override = subs.Addr(dhcp.RelayServerOverride)
 		}
 		a.subnets = m.around(link)
+		if len(a.subnets) > 0 && a.subnets[0].Port != 0 && a.subnets[0].Port != a.port {
+			return ReasonForgedRelay // else a host of one port could empty the pool of another
+		}
 	} else {
 		a.subnets = m.byPort[a.port]
 		if selected != 0 {

@@ -339,4 +339,11 @@ func TestAHostIsNotItsOwnRelayAgentInAnotherNetwork(t *testing.T) {
 	s := newStation(t, home(), other)
 	guest := host{mac: numbered(1).mac, port: dmz, relay: addr("10.0.0.1")}
 	s.expect(s.says(guest, dhcp.Discover), "refused forged_relay")
+	guest.relay = addr("10.0.0.77")
+	s.expect(s.says(guest, dhcp.Discover), "refused forged_relay")
+	guest.relay = addr("10.1.0.77")
+	s.expect(s.says(guest.with(dhcp.OptionSubnetSelection, "\x0a\x00\x00\x00"), dhcp.Discover), "refused forged_relay")
+	if s.says(guest, dhcp.Discover); s.reply() == nil || s.sent().Dst != guest.relay { // one beside the host may be there
+		t.Errorf("happened: %q", describe(s.last))
+	}
 }
