@@ -297,8 +297,11 @@ func (r *Router) clientReceive(now time.Time, p *dataplane.Punt) {
 	}
 	ip := packet.IPv4(p.Packet)
 	if u, _ := r.datagram(ip, dhcp.ClientPort); u != nil {
-		in.client.link = packet.Ethernet(p.Link[:]).Src()
+		before := in.client.machine.Counters().Received
 		r.clientStep(now, in, client.Receive{Src: ip.Src(), Dst: ip.Dst(), SrcPort: u.SrcPort(), Payload: u.Payload()})
+		if in.client.machine.Counters().Received != before { // what was ignored does not turn the last messages elsewhere
+			in.client.link = packet.Ethernet(p.Link[:]).Src()
+		}
 	}
 }
 

@@ -180,8 +180,19 @@ func TestAServerFarAwayIsAskedByThePortThatItServes(t *testing.T) {
 	if err := l.DHCPRenew(tester, "wan"); err != nil {
 		t.Fatal(err)
 	}
-	if m := s.next(dhcp.Request); m.dst != s.addr || m.CIAddr != ip4("203.0.113.50") {
+	m := s.next(dhcp.Request)
+	if m.dst != s.addr || m.CIAddr != ip4("203.0.113.50") {
 		t.Errorf("%v for %v", m.dst, m.CIAddr)
+	}
+	liar := s.w.station(0xbad)
+	m.XID++ // it does not know what was asked
+	(&serverOn{liar, s.addr}).gives(m, dhcp.NAK, "", "", 0)
+	eventually(t, "the answer is ignored", func() bool { return l.DHCP()[0].Refused > 0 })
+	if err := l.DHCPRelease(tester, "wan"); err != nil {
+		t.Fatal(err)
+	}
+	if m := s.next(dhcp.Release); m.eth != s.mac {
+		t.Errorf("given back to %v, which only claims to be the server", m.eth)
 	}
 }
 
