@@ -7,7 +7,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 FUZZTIME ?= 10s
 SOAKTIME ?= 60m
-SCRIPTS := .ci/run scripts/build scripts/fuzz scripts/install-deps scripts/netns-lab.sh scripts/test bench/run bench/dhcp test/chaos/chaos.sh
+SCRIPTS := .ci/run scripts/build scripts/fuzz scripts/install-deps scripts/netns-lab.sh scripts/test bench/run bench/rip bench/dns bench/dhcp labs/*.sh test/chaos/chaos.sh
 
 .DEFAULT_GOAL := help
 .PHONY: help build test unit race fuzz lint bench soak lab check clean install uninstall
