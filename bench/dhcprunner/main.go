@@ -12,50 +12,32 @@
 // writes its file and does not wait for the disk. vrouterd and dnsmasq do not ask whether an address is in use, as
 // Kea never does; the contenders vrouterd-probe and dnsmasq-ping do, which is the default of both.
 //
-// The files: main.go (the run), site.go (namespaces and processes), servers.go (the contenders), perfdhcp.go (the generator), report.go (table and row).
+// The files: main.go (the run), servers.go (the contenders), perfdhcp.go (the generator), report.go (table and row).
 package main
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"runtime"
 	"strings"
-	"syscall"
 	"time"
+
+	"vrouterd/bench/internal/report"
+	"vrouterd/bench/internal/site"
+	"vrouterd/bench/internal/turns"
 )
 
 type options struct {
-	dir        string
+	turns.Options
 	contenders []string
-	rounds     int
 	seconds    int
 	steps      int
 	moderate   int
 	ceiling    int
-	quick      bool
-	results    string
 }
 
-func main() {
-	// Children die with the thread that started them; the main thread lives as long as the process.
-	runtime.LockOSThread()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	err := run(ctx, os.Args[1:])
-	switch {
-	case err == nil || errors.Is(err, flag.ErrHelp):
-	case ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "bench/dhcp: interrupted; nothing is written")
-		os.Exit(1)
-	default:
-		fmt.Fprintln(os.Stderr, "bench/dhcp:", err)
-		os.Exit(1)
-	}
-}
+func main() { turns.Main("bench/dhcp", run) }
 
 const usage = `Usage: bench/dhcp [flags]
 
@@ -72,63 +54,41 @@ Flags:
 
 func run(ctx context.Context, args []string) error {
 	var o options
-	f := flag.NewFlagSet("bench/dhcp", flag.ContinueOnError)
-	f.Usage = func() { fmt.Fprint(f.Output(), usage); f.PrintDefaults() }
+	f := o.Flags("bench/dhcp", usage, "one turn of short trials each")
 	contenders := f.String("contenders", "vrouterd,dnsmasq,kea", "who takes part, separated by commas")
-	f.IntVar(&o.rounds, "rounds", 2, "rounds of A B C C B A")
+	f.IntVar(&o.Rounds, "rounds", 2, "rounds of A B C C B A")
 	f.IntVar(&o.seconds, "seconds", 4, "length of a trial")
 	f.IntVar(&o.steps, "steps", 3, "steps by which the greatest rate is narrowed down after it was doubled")
 	f.IntVar(&o.moderate, "moderate", 200, "the moderate rate, in exchanges a second")
 	f.IntVar(&o.ceiling, "ceiling", 64_000, "the greatest rate that is tried")
-	f.BoolVar(&o.quick, "quick", false, "a smoke run: one turn of short trials each; writes no row")
-	f.StringVar(&o.results, "results", "bench/RESULTS.md", "file to append the row to; empty: none")
-	f.StringVar(&o.dir, "dir", "", "directory with the binaries, removed at the end; bench/dhcp gives it")
-	if err := f.Parse(args); err != nil {
+	if err := o.Parse(f, args); err != nil {
 		return err
 	}
-	if o.dir == "" {
-		return errors.New("start it by bench/dhcp, which builds what it needs")
-	}
-	defer os.RemoveAll(o.dir)
+	defer os.RemoveAll(o.Dir)
 	o.contenders = strings.Split(*contenders, ",")
-	if o.rounds < 1 || o.seconds < 1 || o.steps < 0 || o.moderate < 1 || o.ceiling < 1000 {
+	if o.Rounds < 1 || o.seconds < 1 || o.steps < 0 || o.moderate < 1 || o.ceiling < 1000 {
 		return errors.New("-rounds, -seconds and -moderate must be at least 1, -steps at least 0, -ceiling at least 1000")
 	}
-	order := o.contenders
-	if o.quick {
-		o.rounds, o.seconds, o.steps, o.ceiling = 1, 1, 0, 4000
-	} else {
-		for i := len(o.contenders) - 1; i >= 0; i-- {
-			order = append(order[:len(order):len(order)], o.contenders[i])
-		}
+	if o.Quick {
+		o.seconds, o.steps, o.ceiling = 1, 0, 4000
 	}
-	l := &lab{ctx: ctx, dir: o.dir, pid: os.Getpid()}
-	defer l.close()
+	l := &lab{Site: site.New(ctx, o.Dir), ctx: ctx, dir: o.Dir}
+	defer l.Close()
 	began := time.Now()
-	results := map[string]figures{}
-	for range o.rounds {
-		for _, name := range order {
-			if err := l.turn(name, o, results); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-		}
+	results := report.Results{}
+	if err := o.Run(o.contenders, func(name string) error { return l.turn(name, o, results) }); err != nil {
+		return err
 	}
-	return report(ctx, o, began, results)
+	return finish(ctx, o, began, results)
 }
 
-// figures are a contender's, by name, in the order of the turns.
-type figures map[string][]float64
-
 // turn takes all figures of one contender once.
-func (l *lab) turn(name string, o options, results map[string]figures) error {
-	if results[name] == nil {
-		results[name] = figures{}
-	}
+func (l *lab) turn(name string, o options, results report.Results) error {
 	note := func(figure string, value float64, unit string) {
-		results[name][figure] = append(results[name][figure], value)
+		results.Add(name, figure, value)
 		fmt.Fprintf(os.Stderr, "%-14s %-10s %9.3f %s\n", name, figure, value, unit)
 	}
-	defer l.close()
+	defer l.Close()
 	t, err := l.trial(name, o.moderate, o.seconds, true)
 	if err != nil {
 		return err
@@ -146,7 +106,7 @@ func (l *lab) turn(name string, o options, results map[string]figures) error {
 		limit = 1
 		fmt.Fprintf(os.Stderr, "%-14s %s\n", name, "the generator, or the greatest rate allowed, was the limit")
 	}
-	results[name]["bound"] = append(results[name]["bound"], limit)
+	results.Add(name, "bound", limit)
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -10,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"vrouterd/bench/internal/site"
 )
 
 // trial is what became of the exchanges that perfdhcp began.
@@ -44,12 +45,12 @@ func (l *lab) trial(name string, rate, seconds int, delays bool) (t trial, err e
 
 // trialOnce starts a contender with no leases, has perfdhcp begin exchanges at a rate, and ends the contender.
 func (l *lab) trialOnce(name string, rate, seconds int, delays bool) (t trial, err error) {
-	defer l.close()
+	defer l.Close()
 	s, err := l.newServer(name)
 	if err != nil {
 		return t, err
 	}
-	before, err := processorTime(s.cmd.Process.Pid)
+	before, err := site.ProcessorTime(s)
 	if err != nil {
 		return t, err
 	}
@@ -62,32 +63,28 @@ func (l *lab) trialOnce(name string, rate, seconds int, delays bool) (t trial, e
 	if err != nil {
 		return t, err
 	}
-	if err := l.alive(); err != nil {
+	if err := l.Alive(); err != nil {
 		return t, err
 	}
 	if t, err = parse(text); err != nil {
 		return t, err
 	}
-	after, err := processorTime(s.cmd.Process.Pid)
+	after, err := site.ProcessorTime(s)
 	t.processor = after - before
 	return t, err
 }
 
 // perfdhcp runs the generator. That exchanges were not complete is no error here.
 func (l *lab) perfdhcp(args ...string) (string, error) {
-	c := exec.CommandContext(l.ctx, "nsenter", append([]string{"--net=/run/netns/" + l.client, "perfdhcp"}, args...)...)
-	text, err := c.CombinedOutput()
+	text, err := l.Run(l.client, "perfdhcp", args...)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 3 && l.ctx.Err() == nil {
 		err = nil
 	}
-	if err != nil && bytes.Contains(text, []byte("timestamp must not be greater")) {
+	if err != nil && strings.Contains(text, "timestamp must not be greater") {
 		return "", errClock
 	}
-	if err != nil {
-		return "", fmt.Errorf("perfdhcp %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(text))
-	}
-	return string(text), nil
+	return text, err
 }
 
 // stamp is when a packet left, and when its answer came, in perfdhcp's time.

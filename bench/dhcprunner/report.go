@@ -3,36 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"vrouterd/bench/internal/procfs"
+	"vrouterd/bench/internal/report"
 )
-
-// spread is a median between the least and the greatest value.
-type spread struct{ min, median, max float64 }
-
-func spreadOf(values []float64) spread {
-	v := slices.Sorted(slices.Values(values))
-	n := len(v)
-	return spread{v[0], (v[(n-1)/2] + v[n/2]) / 2, v[n-1]}
-}
-
-// ratios are ours to a peer's, turn by turn.
-func ratios(ours, peer []float64) (all []float64) {
-	for i := range min(len(ours), len(peer)) {
-		if peer[i] > 0 {
-			all = append(all, ours[i]/peer[i])
-		}
-	}
-	return all
-}
 
 var measured = []struct{ key, what, unit string }{
 	{"rate", "leases held, a second", ""},
@@ -52,30 +30,30 @@ var targets = []struct {
 	{"median", "dnsmasq", 0, 1},
 }
 
-// report prints the figures and appends them to the results.
-func report(ctx context.Context, o options, began time.Time, results map[string]figures) error {
+// finish prints the figures and appends them to the results.
+func finish(ctx context.Context, o options, began time.Time, results report.Results) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n## DHCP, %s\n\n%s\n\n", began.UTC().Format("2006-01-02 15:04 UTC"), machine(ctx, o))
+	b.WriteString(report.Heading(ctx, "DHCP", began, how(o)))
 	fmt.Fprintf(&b, "| figure | %s |\n|---|%s\n", strings.Join(o.contenders, " | "), strings.Repeat("---|", len(o.contenders)))
 	for _, f := range measured {
 		fmt.Fprintf(&b, "| %s |", strings.Trim(f.what+", "+f.unit, ", "))
 		for _, name := range o.contenders {
-			s := spreadOf(results[name][f.key])
+			s := report.SpreadOf(results[name][f.key])
 			mark := ""
 			if f.key == "rate" && slices.Max(results[name]["bound"]) > 0 {
 				mark = ", generator spent"
 			}
-			fmt.Fprintf(&b, " **%.4g** (%.4g to %.4g%s) |", s.median, s.min, s.max, mark)
+			fmt.Fprintf(&b, " **%.4g** (%.4g to %.4g%s) |", s.Median, s.Min, s.Max, mark)
 		}
 		b.WriteString("\n")
 	}
 	b.WriteString("\n| vrouterd's figure by a peer's | must be | is | |\n|---|---|---|---|\n")
 	for _, f := range targets {
-		all := ratios(results["vrouterd"][f.key], results[f.peer][f.key])
+		all := report.Ratios(results["vrouterd"][f.key], results[f.peer][f.key])
 		if len(all) == 0 {
 			continue
 		}
-		s := spreadOf(all)
+		s := report.SpreadOf(all)
 		what, must, word := "", fmt.Sprintf("at most %.3g x %s", f.atMost, f.peer), "met"
 		for _, m := range measured {
 			if m.key == f.key {
@@ -85,47 +63,21 @@ func report(ctx context.Context, o options, began time.Time, results map[string]
 		if f.atLeast > 0 {
 			must = fmt.Sprintf("at least %.3g x %s", f.atLeast, f.peer)
 		}
-		if f.atLeast > 0 && s.median < f.atLeast || f.atMost > 0 && s.median > f.atMost {
+		if f.atLeast > 0 && s.Median < f.atLeast || f.atMost > 0 && s.Median > f.atMost {
 			word = "NOT MET"
 		}
-		fmt.Fprintf(&b, "| %s | %s | **%.2f** (%.2f to %.2f) | %s |\n", what, must, s.median, s.min, s.max, word)
+		fmt.Fprintf(&b, "| %s | %s | **%.2f** (%.2f to %.2f) | %s |\n", what, must, s.Median, s.Min, s.Max, word)
 	}
-	fmt.Print(b.String())
-	if o.quick || o.results == "" {
-		fmt.Println("\nNo row is written.")
-		return nil
-	}
-	out, err := os.OpenFile(o.results, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	if _, err := out.WriteString(b.String()); err != nil {
-		out.Close()
-		return err
-	}
-	fmt.Printf("\nA row was appended to %s.\n", o.results)
-	return out.Close()
+	return report.Finish(b.String(), o.Results)
 }
 
-// machine is what a row must say beside the figures.
-func machine(ctx context.Context, o options) string {
-	processor := "unknown processor"
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		if model := procfs.Model(string(text)); model != "" {
-			processor = model
-		}
-	}
-	var u unix.Utsname
-	unix.Uname(&u)
-	commit := "unknown"
-	if text, err := exec.CommandContext(ctx, "git", "-c", "safe.directory=*", "describe", "--always", "--dirty", "--exclude=*").Output(); err == nil {
-		commit = strings.TrimSpace(string(text))
-	}
+// how is what a row must say beside the figures and the machine.
+func how(o options) string {
 	disk := "disk"
 	var fs unix.Statfs_t
-	if unix.Statfs(o.dir, &fs) == nil && fs.Type == unix.TMPFS_MAGIC {
+	if unix.Statfs(o.Dir, &fs) == nil && fs.Type == unix.TMPFS_MAGIC {
 		disk = "memory, which flatters whoever waits for the disk"
 	}
-	return fmt.Sprintf("commit %s, Linux %s, %s, %d cores; %d rounds of turns there and back, trials of %d s; leases on %s; delays at %d exchanges a second; a rate is held when 99 of 100 exchanges are complete; median (least to greatest)",
-		commit, unix.ByteSliceToString(u.Release[:]), processor, runtime.NumCPU(), o.rounds, o.seconds, disk, o.moderate)
+	return fmt.Sprintf("%d rounds of turns there and back, trials of %d s; leases on %s; delays at %d exchanges a second; a rate is held when 99 of 100 exchanges are complete; median (least to greatest)",
+		o.Rounds, o.seconds, disk, o.moderate)
 }

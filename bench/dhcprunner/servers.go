@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"vrouterd/bench/internal/site"
 )
 
 // The network: 10.64.0.0/12 with the server at .0.1 and the generator, which is a relay agent, at the end.
@@ -17,14 +20,22 @@ const (
 	lastAddress      = "10.78.255.255"
 )
 
+// lab is where trials take place.
+type lab struct {
+	*site.Site
+	ctx    context.Context
+	dir    string // with the binaries
+	client string // the generator's namespace
+}
+
 // newServer makes the network, starts a contender in it with no leases, and waits until it gives addresses.
-func (l *lab) newServer(name string) (*process, error) {
-	l.trials++
-	wires, err := l.addNamespace("net")
+func (l *lab) newServer(name string) (*site.Process, error) {
+	l.Turn()
+	wires, err := l.Namespace("net")
 	if err != nil {
 		return nil, err
 	}
-	if l.client, err = l.addNamespace("c"); err != nil {
+	if l.client, err = l.Namespace("c"); err != nil {
 		return nil, err
 	}
 	// The same switch for all. vrouterd has a TAP in it, the others a veth.
@@ -32,19 +43,19 @@ func (l *lab) newServer(name string) (*process, error) {
 		{"-n", wires, "link", "add", "lan", "type", "bridge"},
 		{"-n", wires, "link", "set", "dev", "lan", "up"},
 	} {
-		if err := l.ip(args...); err != nil {
+		if err := l.IP(args...); err != nil {
 			return nil, err
 		}
 	}
 	if err := l.plug(wires, "c", l.client, generatorAddress); err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(l.dir, fmt.Sprintf("%d-%s", l.trials, name))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	dir, err := l.Folder(name)
+	if err != nil {
 		return nil, err
 	}
 	kind, probe, _ := strings.Cut(name, "-")
-	start := map[string]func(wires, dir string, probe bool) (*process, error){"vrouterd": l.vrouterd, "dnsmasq": l.dnsmasq, "kea": l.kea}[kind]
+	start := map[string]func(wires, dir string, probe bool) (*site.Process, error){"vrouterd": l.vrouterd, "dnsmasq": l.dnsmasq, "kea": l.kea}[kind]
 	if start == nil {
 		return nil, fmt.Errorf("there is no such contender; there are vrouterd, dnsmasq, kea, vrouterd-probe and dnsmasq-ping")
 	}
@@ -60,35 +71,51 @@ func (l *lab) newServer(name string) (*process, error) {
 		if t, err := parse(text); err == nil && t.complete > 0 {
 			return p, nil
 		}
-		if err := l.alive(); err != nil {
+		if err := l.Alive(); err != nil {
 			return nil, err
 		}
 		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("it gives no address within 30 s: %s", p.said())
+			return nil, fmt.Errorf("it gives no address within 30 s: %s", p.Said())
 		}
 	}
 }
 
-func (l *lab) vrouterd(wires, dir string, probe bool) (*process, error) {
+func (l *lab) vrouterd(wires, dir string, probe bool) (*site.Process, error) {
 	file := filepath.Join(dir, "vrouterd.yaml")
-	text := fmt.Sprintf("name: bench-%d-%d\nports:\n  lan: {netns: %s, device: tap0, bridge: lan, address: %s}\ndhcp:\n  lan: {range: %s-%s, lease: 1h, probe: %s}\ndhcp_server: {max_leases: 1048576}\n",
-		l.pid, l.trials, wires, serverAddress, firstAddress, lastAddress, strconv.FormatBool(probe))
+	text := fmt.Sprintf("name: %s\nports:\n  lan: {netns: %s, device: tap0, bridge: lan, address: %s}\ndhcp:\n  lan: {range: %s-%s, lease: 1h, probe: %s}\ndhcp_server: {max_leases: 1048576}\n",
+		l.Daemon("r"), wires, serverAddress, firstAddress, lastAddress, strconv.FormatBool(probe))
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		return nil, err
 	}
-	return l.spawn(wires, filepath.Join(l.dir, "vrouterd"), "-c", file, "--state-dir", filepath.Join(dir, "state"))
+	return l.Spawn(wires, filepath.Join(l.dir, "vrouterd"), "-c", file, "--state-dir", filepath.Join(dir, "state"))
+}
+
+// plug cables eth0 of a namespace, with an address, into the switch.
+func (l *lab) plug(wires, name, ns, address string) error {
+	for _, args := range [][]string{
+		{"-n", wires, "link", "add", "dev", name, "type", "veth", "peer", "name", "eth0", "netns", ns},
+		{"-n", wires, "link", "set", "dev", name, "master", "lan"},
+		{"-n", wires, "link", "set", "dev", name, "up"},
+		{"-n", ns, "addr", "add", address, "dev", "eth0"},
+		{"-n", ns, "link", "set", "dev", "eth0", "up"},
+	} {
+		if err := l.IP(args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // serverNamespace is where dnsmasq and Kea have eth0.
 func (l *lab) serverNamespace(wires string) (string, error) {
-	ns, err := l.addNamespace("s")
+	ns, err := l.Namespace("s")
 	if err != nil {
 		return "", err
 	}
 	return ns, l.plug(wires, "s", ns, serverAddress)
 }
 
-func (l *lab) dnsmasq(wires, dir string, probe bool) (*process, error) {
+func (l *lab) dnsmasq(wires, dir string, probe bool) (*site.Process, error) {
 	ns, err := l.serverNamespace(wires)
 	if err != nil {
 		return nil, err
@@ -102,10 +129,10 @@ func (l *lab) dnsmasq(wires, dir string, probe bool) (*process, error) {
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		return nil, err
 	}
-	return l.spawn(ns, "dnsmasq", "--keep-in-foreground", "-C", file)
+	return l.Spawn(ns, "dnsmasq", "--keep-in-foreground", "-C", file)
 }
 
-func (l *lab) kea(wires, dir string, _ bool) (*process, error) {
+func (l *lab) kea(wires, dir string, _ bool) (*site.Process, error) {
 	ns, err := l.serverNamespace(wires)
 	if err != nil {
 		return nil, err
@@ -121,5 +148,5 @@ func (l *lab) kea(wires, dir string, _ bool) (*process, error) {
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		return nil, err
 	}
-	return l.spawn(ns, "env", "KEA_PIDFILE_DIR="+dir, "KEA_LOCKFILE_DIR="+dir, "kea-dhcp4", "-c", file)
+	return l.Spawn(ns, "env", "KEA_PIDFILE_DIR="+dir, "KEA_LOCKFILE_DIR="+dir, "kea-dhcp4", "-c", file)
 }

@@ -55,18 +55,18 @@ func startDNSMasq(s *site.Site, client, up string) (*site.Process, error) {
 
 // startVrouterd runs vrouterd with a TAP in either namespace.
 func startVrouterd(s *site.Site, o options, client, up string) (*site.Process, error) {
-	name := s.Name("r")
+	name := s.Daemon("r")
 	text := fmt.Sprintf(`name: %s
 ports:
   lan: {netns: %s, device: eth0, address: 10.9.9.1/24, host: {address: 10.9.9.2/24}}
   wan: {netns: %s, device: eth0, address: 10.9.8.1/24, host: {address: 10.9.8.2/24}}
 dns: {listen: [lan], upstream: [10.9.8.2]}
 `, name, client, up)
-	file := filepath.Join(o.dir, "vrouterd.yaml")
+	file := filepath.Join(o.Dir, "vrouterd.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		return nil, err
 	}
-	p, err := s.Spawn(up, filepath.Join(o.dir, "vrouterd"), "-c", file, "--state-dir", filepath.Join(o.dir, "state", name), "--socket-dir", o.dir)
+	p, err := s.Spawn(up, filepath.Join(o.Dir, "vrouterd"), "-c", file, "--state-dir", filepath.Join(o.Dir, "state", name), "--socket-dir", o.Dir)
 	if err != nil {
 		return nil, err
 	}

@@ -13,47 +13,27 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
+	"vrouterd/bench/internal/report"
 	"vrouterd/bench/internal/site"
+	"vrouterd/bench/internal/turns"
 )
 
 type options struct {
-	dir     string
-	rounds  int
+	turns.Options
 	names   int
 	seconds int
 	rate    int
-	quick   bool
-	results string
 }
 
-func main() {
-	// Children die with the thread that started them; the main thread lives as long as the process.
-	runtime.LockOSThread()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	err := run(ctx, os.Args[1:])
-	switch {
-	case err == nil || errors.Is(err, flag.ErrHelp):
-	case ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "bench/dns: interrupted; nothing is written")
-		os.Exit(1)
-	default:
-		fmt.Fprintln(os.Stderr, "bench/dns:", err)
-		os.Exit(1)
-	}
-}
+func main() { turns.Main("bench/dns", run) }
 
 const usage = `Usage: bench/dns [flags]
 
@@ -66,53 +46,41 @@ Flags:
 
 func run(ctx context.Context, args []string) error {
 	var o options
-	f := flag.NewFlagSet("bench/dns", flag.ContinueOnError)
-	f.Usage = func() { fmt.Fprint(f.Output(), usage); f.PrintDefaults() }
-	f.IntVar(&o.rounds, "rounds", 3, "rounds of A B B A")
+	f := o.Flags("bench/dns", usage, "one turn of a second each")
+	f.IntVar(&o.Rounds, "rounds", 3, "rounds of A B B A")
 	f.IntVar(&o.names, "names", 1000, "names that are asked for; at most 9000, which fit either cache")
 	f.IntVar(&o.seconds, "seconds", 5, "of each measurement")
 	f.IntVar(&o.rate, "rate", 5000, "questions a second for the latency")
-	f.BoolVar(&o.quick, "quick", false, "a smoke run: one turn of a second each; writes no row")
-	f.StringVar(&o.results, "results", "bench/RESULTS.md", "file to append the row to; empty: none")
-	f.StringVar(&o.dir, "dir", "", "directory with the binaries, removed at the end; bench/dns gives it")
-	if err := f.Parse(args); err != nil {
+	if err := o.Parse(f, args); err != nil {
 		return err
 	}
-	if o.dir == "" {
-		return errors.New("start it by bench/dns, which builds what it needs")
-	}
-	defer os.RemoveAll(o.dir)
-	if o.rounds < 1 || o.seconds < 1 || o.rate < 1 || o.names < 1 || o.names > 9000 {
+	defer os.RemoveAll(o.Dir)
+	if o.Rounds < 1 || o.seconds < 1 || o.rate < 1 || o.names < 1 || o.names > 9000 {
 		return errors.New("-rounds, -seconds and -rate must be at least 1, -names from 1 to 9000")
 	}
-	order := []string{"vrouterd", "dnsmasq", "dnsmasq", "vrouterd"}
-	if o.quick {
-		o.rounds, o.seconds, order = 1, 1, order[:2]
+	if o.Quick {
+		o.seconds = 1
 	}
 	if err := writeNames(o); err != nil {
 		return err
 	}
-	s := site.New(ctx, os.Getpid())
+	s := site.New(ctx, o.Dir)
 	defer s.Close()
-	others, err := site.OthersBusy(ctx)
+	others, err := report.OthersBusy(ctx)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	results := map[string]figures{}
-	for range o.rounds {
-		for _, name := range order {
-			if err := turn(s, name, o, results); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-		}
+	results := report.Results{}
+	if err := o.Run([]string{"vrouterd", "dnsmasq"}, func(name string) error { return turn(s, name, o, results) }); err != nil {
+		return err
 	}
-	return report(ctx, o, began, others, results)
+	return finish(ctx, o, began, others, results)
 }
 
 // questions and hosts are the files that dnsperf and the upstream read.
-func (o options) questions() string { return filepath.Join(o.dir, "questions") }
-func (o options) hosts() string     { return filepath.Join(o.dir, "hosts") }
+func (o options) questions() string { return filepath.Join(o.Dir, "questions") }
+func (o options) hosts() string     { return filepath.Join(o.Dir, "hosts") }
 
 func writeNames(o options) error {
 	var questions, hosts strings.Builder
@@ -127,18 +95,12 @@ func writeNames(o options) error {
 	return os.WriteFile(o.hosts(), []byte(hosts.String()), 0o644)
 }
 
-// figures are a contender's, by name, in the order of the turns.
-type figures map[string][]float64
-
 // turn takes all figures of one contender.
-func turn(s *site.Site, name string, o options, results map[string]figures) error {
+func turn(s *site.Site, name string, o options, results report.Results) error {
 	s.Turn()
 	defer s.Close()
-	if results[name] == nil {
-		results[name] = figures{}
-	}
 	note := func(figure string, value float64, unit string) {
-		results[name][figure] = append(results[name][figure], value)
+		results.Add(name, figure, value)
 		fmt.Fprintf(os.Stderr, "%-10s %-10s %10.1f %s\n", name, figure, value, unit)
 	}
 	p, err := start(s, name, o)
@@ -158,7 +120,7 @@ func turn(s *site.Site, name string, o options, results map[string]figures) erro
 	}
 	s.Stop(p.upstream)
 	seconds := strconv.Itoa(o.seconds)
-	before, err := p.server.ProcessorTime()
+	before, err := site.ProcessorTime(p.server)
 	if err != nil {
 		return err
 	}
@@ -166,12 +128,12 @@ func turn(s *site.Site, name string, o options, results map[string]figures) erro
 	if err != nil {
 		return err
 	}
-	after, err := p.server.ProcessorTime()
+	after, err := site.ProcessorTime(p.server)
 	if err != nil {
 		return err
 	}
 	note("answers", float64(fast.answered)/fast.seconds, "a second")
-	note("processor", (after-before)*1e6/float64(max(fast.answered, 1)), "us an answer")
+	note("processor", (after-before).Seconds()*1e6/float64(max(fast.answered, 1)), "us an answer")
 	slow, err := ask(s, p.client, o, "-l", seconds, "-c", "4", "-Q", strconv.Itoa(o.rate))
 	if err != nil {
 		return err

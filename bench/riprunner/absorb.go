@@ -4,15 +4,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"vrouterd/bench/internal/netnsock"
+	"vrouterd/bench/internal/site"
 )
 
 // absorb lets one router hear many routes from a neighbour and takes the processor time of all
@@ -25,7 +22,7 @@ func (l *lab) absorb(name string, routes int) (used time.Duration, err error) {
 		if used, err = l.absorbOnce(name, routes); !errors.Is(err, errLost) {
 			break
 		}
-		l.close()
+		l.Close()
 	}
 	return used, err
 }
@@ -40,7 +37,7 @@ func (l *lab) absorbOnce(name string, routes int) (time.Duration, error) {
 	if err := c.start(); err != nil {
 		return 0, err
 	}
-	if err := l.rest(3 * time.Second); err != nil { // what the start itself costs is over
+	if err := l.Rest(3 * time.Second); err != nil { // what the start itself costs is over
 		return 0, err
 	}
 	fd, err := netnsock.Open(c.neighborNamespace(), unix.AF_INET, unix.SOCK_DGRAM, 0, func(fd int) error {
@@ -58,7 +55,7 @@ func (l *lab) absorbOnce(name string, routes int) (time.Duration, error) {
 		}
 		return unix.Sendto(fd, b, 0, &unix.SockaddrInet4{Port: 520, Addr: [4]byte{10, 9, 1, 1}})
 	}
-	before, err := processorTime(c.pids())
+	before, err := site.ProcessorTime(c.processes()...)
 	if err != nil {
 		return 0, err
 	}
@@ -67,15 +64,15 @@ func (l *lab) absorbOnce(name string, routes int) (time.Duration, error) {
 			return 0, fmt.Errorf("send routes: %w", err)
 		}
 		if sent++; sent%10 == 0 {
-			if err := l.rest(50 * time.Millisecond); err != nil {
+			if err := l.Rest(50 * time.Millisecond); err != nil {
 				return 0, err
 			}
 		}
 	}
-	if err := l.rest(time.Second); err != nil {
+	if err := l.Rest(time.Second); err != nil {
 		return 0, err
 	}
-	after, err := processorTime(c.pids())
+	after, err := site.ProcessorTime(c.processes()...)
 	if err != nil {
 		return 0, err
 	}
@@ -84,26 +81,4 @@ func (l *lab) absorbOnce(name string, routes int) (time.Duration, error) {
 		err = fmt.Errorf("only %d were learned: %w", have, errLost)
 	}
 	return after - before, err
-}
-
-// processorTime is what the threads of processes have used, to the nanosecond.
-func processorTime(pids []int) (sum time.Duration, err error) {
-	for _, pid := range pids {
-		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-		if err != nil || len(threads) == 0 {
-			return 0, fmt.Errorf("process %d is gone", pid)
-		}
-		for _, file := range threads {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				continue // a thread that has ended meanwhile
-			}
-			nanoseconds, err := strconv.ParseInt(strings.Fields(string(text))[0], 10, 64)
-			if err != nil {
-				return 0, fmt.Errorf("%s: %w", file, err)
-			}
-			sum += time.Duration(nanoseconds)
-		}
-	}
-	return sum, nil
 }

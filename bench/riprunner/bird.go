@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"vrouterd/bench/internal/site"
 )
 
 // bird is BIRD in each router's namespace.
@@ -18,7 +20,7 @@ type bird struct {
 	routers  []string
 	dirs     []string
 	neighbor string
-	ends     []*process
+	ends     []*site.Process
 }
 
 func newBIRD(l *lab, t topology) (contender, error) {
@@ -52,7 +54,7 @@ protocol rip rip1 {
 func (b *bird) start() error {
 	for i, ns := range b.routers {
 		dir := b.dirs[i]
-		p, err := b.spawn(ns, "bird", "-f", "-c", dir+"/bird.conf", "-s", dir+"/ctl", "-P", dir+"/pid")
+		p, err := b.Spawn(ns, "bird", "-f", "-c", dir+"/bird.conf", "-s", dir+"/ctl", "-P", dir+"/pid")
 		if err != nil {
 			return err
 		}
@@ -119,9 +121,4 @@ func (b *bird) learned() (n int, err error) {
 
 func (b *bird) neighborNamespace() string { return b.neighbor }
 
-func (b *bird) pids() (pids []int) {
-	for _, p := range b.ends {
-		pids = append(pids, p.cmd.Process.Pid)
-	}
-	return pids
-}
+func (b *bird) processes() []*site.Process { return b.ends }

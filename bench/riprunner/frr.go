@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"vrouterd/bench/internal/site"
 )
 
 // frr is zebra and ripd in each router's namespace. Zebra runs before the clock starts.
@@ -19,7 +21,7 @@ type frr struct {
 	routers  []string
 	dirs     []string
 	neighbor string
-	ends     []*process
+	ends     []*site.Process
 }
 
 func newFRR(l *lab, t topology) (contender, error) {
@@ -51,7 +53,8 @@ func newFRR(l *lab, t topology) (contender, error) {
 		if err := f.daemon(ns, dir, "zebra"); err != nil {
 			return nil, err
 		}
-		if err := l.await(filepath.Join(dir, "zserv.api")); err != nil {
+		there := func() error { _, err := os.Stat(filepath.Join(dir, "zserv.api")); return err }
+		if err := l.Until("zebra answers", there); err != nil {
 			return nil, err
 		}
 	}
@@ -59,7 +62,7 @@ func newFRR(l *lab, t topology) (contender, error) {
 }
 
 func (f *frr) daemon(ns, dir, name string) error {
-	p, err := f.spawn(ns, "/usr/lib/frr/"+name, "-u", "frr", "-g", "frr", "-P", "0", "-f", filepath.Join(dir, name+".conf"),
+	p, err := f.Spawn(ns, "/usr/lib/frr/"+name, "-u", "frr", "-g", "frr", "-P", "0", "-f", filepath.Join(dir, name+".conf"),
 		"-i", filepath.Join(dir, name+".pid"), "-z", filepath.Join(dir, "zserv.api"), "--vty_socket", dir)
 	f.ends = append(f.ends, p)
 	return err
@@ -137,9 +140,4 @@ func (f *frr) learned() (int, error) {
 
 func (f *frr) neighborNamespace() string { return f.neighbor }
 
-func (f *frr) pids() (pids []int) {
-	for _, p := range f.ends {
-		pids = append(pids, p.cmd.Process.Pid)
-	}
-	return pids
-}
+func (f *frr) processes() []*site.Process { return f.ends }

@@ -7,51 +7,33 @@
 // 10,000 routes from a neighbour, which this program plays, and its processor time is read.
 //
 // Tables are read through each daemon's own control socket, about every millisecond; those of
-// routers that are done are not read again. The files: main.go (the run), site.go (namespaces and
-// processes), vrouterd.go, frr.go and bird.go (the contenders), absorb.go (the 10,000 routes),
+// routers that are done are not read again. The files: main.go (the run), site.go (networks
+// of the kernel), vrouterd.go, frr.go and bird.go (the contenders), absorb.go (the 10,000 routes),
 // report.go (table and row).
 package main
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/signal"
-	"runtime"
 	"strings"
-	"syscall"
 	"time"
+
+	"vrouterd/bench/internal/report"
+	"vrouterd/bench/internal/site"
+	"vrouterd/bench/internal/turns"
 )
 
 type options struct {
-	dir        string
+	turns.Options
 	contenders []string
-	rounds     int
 	cuts       int
 	routes     int
-	quick      bool
-	results    string
 }
 
-func main() {
-	// Children die with the thread that started them; the main thread lives as long as the process.
-	runtime.LockOSThread()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	err := run(ctx, os.Args[1:])
-	switch {
-	case err == nil || errors.Is(err, flag.ErrHelp):
-	case ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "bench/rip: interrupted; nothing is written")
-		os.Exit(1)
-	default:
-		fmt.Fprintln(os.Stderr, "bench/rip:", err)
-		os.Exit(1)
-	}
-}
+func main() { turns.Main("bench/rip", run) }
 
 const usage = `Usage: bench/rip [flags]
 
@@ -65,65 +47,43 @@ Flags:
 
 func run(ctx context.Context, args []string) error {
 	var o options
-	f := flag.NewFlagSet("bench/rip", flag.ContinueOnError)
-	f.Usage = func() { fmt.Fprint(f.Output(), usage); f.PrintDefaults() }
+	f := o.Flags("bench/rip", usage, "one turn and one cut each")
 	contenders := f.String("contenders", "vrouterd,frr,bird", "who takes part, separated by commas")
-	f.IntVar(&o.rounds, "rounds", 2, "rounds of A B C C B A")
+	f.IntVar(&o.Rounds, "rounds", 2, "rounds of A B C C B A")
 	f.IntVar(&o.cuts, "cuts", 3, "link cuts a turn")
 	f.IntVar(&o.routes, "routes", 10_000, "routes to absorb; at most 60000")
-	f.BoolVar(&o.quick, "quick", false, "a smoke run: one turn and one cut each; writes no row")
-	f.StringVar(&o.results, "results", "bench/RESULTS.md", "file to append the row to; empty: none")
-	f.StringVar(&o.dir, "dir", "", "directory with the binaries, removed at the end; bench/rip gives it")
-	if err := f.Parse(args); err != nil {
+	if err := o.Parse(f, args); err != nil {
 		return err
 	}
-	if o.dir == "" {
-		return errors.New("start it by bench/rip, which builds what it needs")
-	}
-	defer os.RemoveAll(o.dir)
+	defer os.RemoveAll(o.Dir)
 	o.contenders = strings.Split(*contenders, ",")
-	if o.rounds < 1 || o.cuts < 1 || o.routes < 1 || o.routes > 60_000 {
+	if o.Rounds < 1 || o.cuts < 1 || o.routes < 1 || o.routes > 60_000 {
 		return errors.New("-rounds and -cuts must be at least 1, -routes from 1 to 60000")
 	}
-	order := o.contenders
-	if o.quick {
-		o.rounds, o.cuts = 1, 1
-	} else {
-		for i := len(o.contenders) - 1; i >= 0; i-- {
-			order = append(order[:len(order):len(order)], o.contenders[i])
-		}
+	if o.Quick {
+		o.cuts = 1
 	}
-	l := &lab{ctx: ctx, dir: o.dir, pid: os.Getpid()}
-	defer l.close()
+	l := &lab{Site: site.New(ctx, o.Dir), ctx: ctx, dir: o.Dir}
+	defer l.Close()
 	began := time.Now()
-	results := map[string]figures{}
-	for range o.rounds {
-		for _, name := range order {
-			if err := l.turn(name, o, results); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-		}
+	results := report.Results{}
+	if err := o.Run(o.contenders, func(name string) error { return l.turn(name, o, results) }); err != nil {
+		return err
 	}
-	return report(ctx, o, began, results)
+	return finish(ctx, o, began, results)
 }
 
-// figures are a contender's, by name, in the order of the turns.
-type figures map[string][]float64
-
 // turn takes all figures of one contender once, the cut o.cuts times.
-func (l *lab) turn(name string, o options, results map[string]figures) error {
-	if results[name] == nil {
-		results[name] = figures{}
-	}
+func (l *lab) turn(name string, o options, results report.Results) error {
 	note := func(figure string, value float64, unit string) {
-		results[name][figure] = append(results[name][figure], value)
+		results.Add(name, figure, value)
 		fmt.Fprintf(os.Stderr, "%-10s %-12s %8.3f %s\n", name, figure, value, unit)
 	}
 	c, err := l.newContender(name, topology{})
 	if err != nil {
 		return err
 	}
-	defer l.close()
+	defer l.Close()
 	start := time.Now()
 	if err := c.start(); err != nil {
 		return err
@@ -135,7 +95,7 @@ func (l *lab) turn(name string, o options, results map[string]figures) error {
 	note("cold", cold.Seconds(), "s")
 	for range o.cuts {
 		// At any moment between two updates, alike for all.
-		if err := l.rest(time.Duration(5+5*rand.Float64()) * time.Second); err != nil {
+		if err := l.Rest(time.Duration(5+5*rand.Float64()) * time.Second); err != nil {
 			return err
 		}
 		start := time.Now()
@@ -154,7 +114,7 @@ func (l *lab) turn(name string, o options, results map[string]figures) error {
 			return fmt.Errorf("link restored: %w", err)
 		}
 	}
-	l.close()
+	l.Close()
 	absorbed, err := l.absorb(name, o.routes)
 	if err != nil {
 		return fmt.Errorf("%d routes: %w", o.routes, err)
@@ -212,7 +172,7 @@ func (l *lab) converge(c contender, want costs, start time.Time) (time.Duration,
 		if all {
 			return time.Since(start), nil
 		}
-		if err := l.alive(); err != nil {
+		if err := l.Alive(); err != nil {
 			return 0, err
 		}
 		if time.Since(start) > time.Minute {
@@ -223,14 +183,5 @@ func (l *lab) converge(c contender, want costs, start time.Time) (time.Duration,
 			return 0, l.ctx.Err()
 		case <-tick.C:
 		}
-	}
-}
-
-func (l *lab) rest(d time.Duration) error {
-	select {
-	case <-l.ctx.Done():
-		return l.ctx.Err()
-	case <-time.After(d):
-		return nil
 	}
 }

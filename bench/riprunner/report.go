@@ -3,26 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"runtime"
-	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"vrouterd/bench/internal/procfs"
+	"vrouterd/bench/internal/report"
 )
-
-// spread is a median between the least and the greatest value.
-type spread struct{ min, median, max float64 }
-
-func spreadOf(values []float64) spread {
-	v := slices.Sorted(slices.Values(values))
-	n := len(v)
-	return spread{v[0], (v[(n-1)/2] + v[n/2]) / 2, v[n-1]}
-}
 
 var measured = []struct {
 	key, what, unit string
@@ -33,25 +18,27 @@ var measured = []struct {
 	{"absorb", "processor time to absorb the routes of a neighbour", "ms", 100},
 }
 
-// report prints the figures and appends them to the results.
-func report(ctx context.Context, o options, began time.Time, results map[string]figures) error {
+// finish prints the figures and appends them to the results.
+func finish(ctx context.Context, o options, began time.Time, results report.Results) error {
+	how := fmt.Sprintf("%d rounds of turns there and back, %d cuts a turn, %d routes; update 5s, timeout 30s, garbage 10s; median (least to greatest)",
+		o.Rounds, o.cuts, o.routes)
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n## RIP, %s\n\n%s\n\n", began.UTC().Format("2006-01-02 15:04 UTC"), machine(ctx, o))
+	b.WriteString(report.Heading(ctx, "RIP", began, how))
 	fmt.Fprintf(&b, "| figure | %s | ours to the better peer | target |\n|---|%s---|---|\n", strings.Join(o.contenders, " | "), strings.Repeat("---|", len(o.contenders)))
 	for _, f := range measured {
 		fmt.Fprintf(&b, "| %s, %s |", f.what, f.unit)
 		best := 0.0
 		for _, name := range o.contenders {
-			s := spreadOf(results[name][f.key])
-			fmt.Fprintf(&b, " **%.3g** (%.3g to %.3g) |", s.median, s.min, s.max)
-			if name != "vrouterd" && (best == 0 || s.median < best) {
-				best = s.median
+			s := report.SpreadOf(results[name][f.key])
+			fmt.Fprintf(&b, " **%.3g** (%.3g to %.3g) |", s.Median, s.Min, s.Max)
+			if name != "vrouterd" && (best == 0 || s.Median < best) {
+				best = s.Median
 			}
 		}
 		if ours := results["vrouterd"][f.key]; len(ours) == 0 || best == 0 {
 			b.WriteString(" - | - |\n")
 		} else {
-			own := spreadOf(ours).median
+			own := report.SpreadOf(ours).Median
 			ratio, word := own/best, "met"
 			target := "at most 1, aiming at 0.5"
 			if f.absolute > 0 {
@@ -63,37 +50,5 @@ func report(ctx context.Context, o options, began time.Time, results map[string]
 			fmt.Fprintf(&b, " **%.2f** | %s: %s |\n", ratio, target, word)
 		}
 	}
-	fmt.Print(b.String())
-	if o.quick || o.results == "" {
-		fmt.Println("\nNo row is written.")
-		return nil
-	}
-	out, err := os.OpenFile(o.results, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	if _, err := out.WriteString(b.String()); err != nil {
-		out.Close()
-		return err
-	}
-	fmt.Printf("\nA row was appended to %s.\n", o.results)
-	return out.Close()
-}
-
-// machine is what a row must say beside the figures.
-func machine(ctx context.Context, o options) string {
-	processor := "unknown processor"
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		if model := procfs.Model(string(text)); model != "" {
-			processor = model
-		}
-	}
-	var u unix.Utsname
-	unix.Uname(&u)
-	commit := "unknown"
-	if text, err := exec.CommandContext(ctx, "git", "-c", "safe.directory=*", "describe", "--always", "--dirty", "--exclude=*").Output(); err == nil {
-		commit = strings.TrimSpace(string(text))
-	}
-	return fmt.Sprintf("commit %s, Linux %s, %s, %d cores; %d rounds of turns there and back, %d cuts a turn, %d routes; update 5s, timeout 30s, garbage 10s; median (least to greatest)",
-		commit, unix.ByteSliceToString(u.Release[:]), processor, runtime.NumCPU(), o.rounds, o.cuts, o.routes)
+	return report.Finish(b.String(), o.Results)
 }

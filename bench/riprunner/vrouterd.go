@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"vrouterd/bench/internal/site"
 )
 
 // vrouterd is a daemon a router. A link is a bridge with a TAP of either router in it.
@@ -21,19 +23,19 @@ type vrouterd struct {
 	files    []string
 	clients  []*http.Client
 	neighbor string
-	ends     []*process
+	ends     []*site.Process
 }
 
 func newVrouterd(l *lab, t topology) (contender, error) {
 	v := &vrouterd{lab: l}
 	var err error
-	if v.wires, err = l.addNamespace("net"); err != nil {
+	if v.wires, err = l.Namespace("net"); err != nil {
 		return nil, err
 	}
 	routers := 5
 	if t.single {
 		routers = 1
-		if v.neighbor, err = l.addNamespace("n"); err != nil {
+		if v.neighbor, err = l.Namespace("n"); err != nil {
 			return nil, err
 		}
 	}
@@ -43,7 +45,7 @@ func newVrouterd(l *lab, t topology) (contender, error) {
 	}
 	for i := range routers {
 		letter := string(rune('a' + i))
-		name := fmt.Sprintf("bench-%d-%d-%s", l.pid, l.turns, letter)
+		name := l.Daemon(letter)
 		var ports, rip strings.Builder
 		fmt.Fprintf(&ports, "  self: {netns: %s, device: self-%s, address: 10.0.%d.1/24}\n", v.wires, letter, i+1)
 		fmt.Fprintf(&rip, "    self: {passive: true}\n")
@@ -76,7 +78,7 @@ func newVrouterd(l *lab, t topology) (contender, error) {
 
 func (v *vrouterd) start() error {
 	for i, file := range v.files {
-		p, err := v.spawn(v.wires, filepath.Join(v.dir, "vrouterd"), "-c", file, "--state-dir", filepath.Join(v.dir, "state", v.names[i]))
+		p, err := v.Spawn(v.wires, filepath.Join(v.dir, "vrouterd"), "-c", file, "--state-dir", filepath.Join(v.dir, "state", v.names[i]))
 		if err != nil {
 			return err
 		}
@@ -136,9 +138,4 @@ func (v *vrouterd) learned() (n int, err error) {
 
 func (v *vrouterd) neighborNamespace() string { return v.neighbor }
 
-func (v *vrouterd) pids() (pids []int) {
-	for _, p := range v.ends {
-		pids = append(pids, p.cmd.Process.Pid)
-	}
-	return pids
-}
+func (v *vrouterd) processes() []*site.Process { return v.ends }

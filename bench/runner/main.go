@@ -31,6 +31,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"vrouterd/bench/internal/report"
 )
 
 const usage = `Usage: bench/run [flags]
@@ -215,12 +217,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := build(ctx, o); err != nil {
 		return err
 	}
-	about, err := describeMachine(ctx)
-	if err != nil {
-		return err
-	}
-
-	if about.others, err = othersBusy(ctx); err != nil {
+	about := describeMachine(ctx)
+	if about.others, err = report.OthersBusy(ctx); err != nil {
 		return err
 	}
 	if about.others > 0.1 {

@@ -4,16 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"runtime"
 	"strings"
 	"text/tabwriter"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"vrouterd/bench/internal/procfs"
+	"vrouterd/bench/internal/report"
 )
 
 // about is what a row must say beside the figures.
@@ -32,18 +29,8 @@ type about struct {
 	dirty     bool
 }
 
-func describeMachine(ctx context.Context) (about, error) {
-	a := about{cores: runtime.NumCPU(), processor: "unknown processor", commit: "unknown"}
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return a, fmt.Errorf("uname: %w", err)
-	}
-	a.kernel = unix.ByteSliceToString(u.Release[:])
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		if model := procfs.Model(string(text)); model != "" {
-			a.processor = model
-		}
-	}
+func describeMachine(ctx context.Context) about {
+	a := about{cores: runtime.NumCPU(), kernel: report.Kernel(), processor: report.Processor(), commit: "unknown"}
 	// Root runs this in a tree that somebody else owns, which git would refuse.
 	git := func(args ...string) (string, error) {
 		out, err := exec.CommandContext(ctx, "git", append([]string{"-c", "safe.directory=*"}, args...)...).Output()
@@ -55,7 +42,7 @@ func describeMachine(ctx context.Context) (about, error) {
 		changes, err := git("status", "--porcelain", "--", ".", ":!bench/RESULTS.md")
 		a.dirty = err != nil || changes != ""
 	}
-	return a, nil
+	return a
 }
 
 func (a about) String() string {
@@ -65,31 +52,6 @@ func (a about) String() string {
 	}
 	return fmt.Sprintf("commit %s%s, Linux %s, %s, %d cores; others busy before: %.1f; %d x A B B A, turns of %v, processor time at %d packets/s",
 		a.commit, dirty, a.kernel, a.processor, a.cores, a.others, a.rounds, a.turn, a.rate)
-}
-
-// idleSample is how long the machine is watched for other work before a run.
-const idleSample = time.Second
-
-// othersBusy is how many processors are busy while this run does nothing yet.
-func othersBusy(ctx context.Context) (float64, error) {
-	read := func() (float64, error) {
-		text, err := os.ReadFile("/proc/stat")
-		if err != nil {
-			return 0, err
-		}
-		return procfs.Busy(string(text))
-	}
-	before, err := read()
-	if err != nil {
-		return 0, err
-	}
-	select {
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-time.After(idleSample):
-	}
-	after, err := read()
-	return (after - before) / idleSample.Seconds(), err
 }
 
 // row is one figure of one of ours beside all peers of the run.

@@ -8,42 +8,52 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
-
-	"vrouterd/bench/internal/procfs"
 )
 
 // Site owns the namespaces and processes of a turn.
 type Site struct {
 	ctx        context.Context
-	pid        int
+	dir        string
 	turns      int
 	namespaces []string
 	processes  []*Process
 }
 
-// Process is a program that runs in a namespace.
+// Process is a program that runs in a namespace. What it says goes to a file: a pipe would cost the benchmark time while it measures.
 type Process struct {
 	cmd  *exec.Cmd
-	log  bytes.Buffer
+	log  *os.File
 	done chan struct{}
 }
 
-// New returns an empty site. pid is in the names of its namespaces. Call Close between turns and at the end, and
+// New returns an empty site with its files in dir. Call Close between turns and at the end, and
 // start processes from the thread that lives longest: they die with it.
-func New(ctx context.Context, pid int) *Site { return &Site{ctx: ctx, pid: pid} }
+func New(ctx context.Context, dir string) *Site { return &Site{ctx: ctx, dir: dir} }
 
-// Name is the instance's name of a daemon of this turn.
-func (s *Site) Name(end string) string { return fmt.Sprintf("vrb-%d-%d-%s", s.pid, s.turns, end) }
+// Daemon is the name of an instance of vrouterd in this turn. bench/run removes the sockets of such instances that a killed run left.
+func (s *Site) Daemon(end string) string { return s.name("bench", end) }
+
+func (s *Site) name(prefix, end string) string {
+	return fmt.Sprintf("%s-%d-%d-%s", prefix, os.Getpid(), s.turns, end)
+}
+
+// Folder is a directory of this turn, which is made.
+func (s *Site) Folder(name string) (string, error) {
+	dir := filepath.Join(s.dir, fmt.Sprintf("%d-%s", s.turns, name))
+	return dir, os.MkdirAll(dir, 0o755)
+}
 
 // Turn begins a turn: names differ from those of the one before.
 func (s *Site) Turn() { s.turns++ }
 
 // Namespace makes a namespace with its loopback up.
 func (s *Site) Namespace(end string) (string, error) {
-	ns := s.Name(end)
+	ns := s.name("vrb", end)
 	if err := s.IP("netns", "add", ns); err != nil {
 		return "", err
 	}
@@ -83,21 +93,26 @@ func within(ns, name string, args []string) []string {
 	return append([]string{"--net=/run/netns/" + ns, name}, args...)
 }
 
-// Run runs a program in a namespace to its end and returns what it says.
+// Run runs a program in a namespace to its end and returns what it says, also when it fails.
 func (s *Site) Run(ns, name string, args ...string) (string, error) {
 	text, err := exec.CommandContext(s.ctx, "nsenter", within(ns, name, args)...).CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", name, err, bytes.TrimSpace(text))
+		err = fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, bytes.TrimSpace(text))
 	}
-	return string(text), nil
+	return string(text), err
 }
 
 // Spawn starts a program in a namespace; it dies with the benchmark.
 func (s *Site) Spawn(ns, name string, args ...string) (*Process, error) {
-	p := &Process{cmd: exec.Command("nsenter", within(ns, name, args)...), done: make(chan struct{})}
+	log, err := os.CreateTemp(s.dir, "log-")
+	if err != nil {
+		return nil, err
+	}
+	p := &Process{cmd: exec.Command("nsenter", within(ns, name, args)...), log: log, done: make(chan struct{})}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
-	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
+		p.forget()
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	go func() { p.cmd.Wait(); close(p.done) }()
@@ -124,38 +139,42 @@ func (p *Process) end() {
 		p.cmd.Process.Kill()
 		<-p.done
 	}
+	p.forget()
 }
 
-// ProcessorTime is what a process has used so far, in seconds: all its threads, in the kernel and outside.
-func (p *Process) ProcessorTime() (float64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	return procfs.ProcessTime(string(text))
+// forget removes what the process has said.
+func (p *Process) forget() {
+	p.log.Close()
+	os.Remove(p.log.Name())
 }
 
-// OthersBusy is how many processors are busy while the benchmark does nothing yet.
-func OthersBusy(ctx context.Context) (float64, error) {
-	busy := func() (float64, error) {
-		text, err := os.ReadFile("/proc/stat")
-		if err != nil {
-			return 0, err
+// Said is the end of what the process has said so far.
+func (p *Process) Said() string {
+	text, _ := os.ReadFile(p.log.Name())
+	return string(bytes.TrimSpace(text[max(0, len(text)-2000):]))
+}
+
+// ProcessorTime is what the threads of processes have used so far, in the kernel and outside, to the nanosecond.
+func ProcessorTime(processes ...*Process) (sum time.Duration, err error) {
+	for _, p := range processes {
+		pid := p.cmd.Process.Pid
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+		if err != nil || len(threads) == 0 {
+			return 0, fmt.Errorf("process %d is gone", pid)
 		}
-		return procfs.Busy(string(text))
+		for _, file := range threads {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				continue // a thread that has ended meanwhile
+			}
+			nanoseconds, err := strconv.ParseInt(strings.Fields(string(text))[0], 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("%s: %w", file, err)
+			}
+			sum += time.Duration(nanoseconds)
+		}
 	}
-	before, err := busy()
-	if err != nil {
-		return 0, err
-	}
-	began := time.Now()
-	select {
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-time.After(2 * time.Second):
-	}
-	after, err := busy()
-	return (after - before) / time.Since(began).Seconds(), err
+	return sum, nil
 }
 
 // Alive is an error when a process has ended that was to run on.
@@ -163,14 +182,14 @@ func (s *Site) Alive() error {
 	for _, p := range s.processes {
 		select {
 		case <-p.done:
-			return fmt.Errorf("%s has ended: %v: %s", strings.Join(p.cmd.Args[2:], " "), p.cmd.ProcessState, bytes.TrimSpace(p.log.Bytes()))
+			return fmt.Errorf("%s has ended: %v: %s", strings.Join(p.cmd.Args[2:], " "), p.cmd.ProcessState, p.Said())
 		default:
 		}
 	}
 	return nil
 }
 
-// Until polls, a few times a second, until something is so.
+// Until polls until something is so.
 func (s *Site) Until(what string, so func() error) error {
 	var last error
 	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); {
@@ -180,13 +199,21 @@ func (s *Site) Until(what string, so func() error) error {
 		if err := s.Alive(); err != nil {
 			return err
 		}
-		select {
-		case <-s.ctx.Done():
-			return s.ctx.Err()
-		case <-time.After(100 * time.Millisecond):
+		if err := s.Rest(20 * time.Millisecond); err != nil {
+			return err
 		}
 	}
 	return fmt.Errorf("%s: not within 15 s: %w", what, last)
+}
+
+// Rest waits, unless the benchmark is interrupted.
+func (s *Site) Rest(d time.Duration) error {
+	select {
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
 }
 
 // Close ends the processes and removes the namespaces.
