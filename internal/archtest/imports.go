@@ -22,7 +22,7 @@ func layers() []layer {
 		{"protocols and dataplane", []string{"pkg/rip", "pkg/arp", "pkg/dhcp", "pkg/dns", "pkg/pcp", "internal/rib", "pkg/dataplane"}, false},
 		{"policies", []string{"pkg/nat", "pkg/firewall"}, false},
 		{"sessions", []string{"pkg/conntrack", "internal/reassembly"}, false},
-		{"foundations", []string{"internal/packet", "internal/rcu", "internal/capture"}, true},
+		{"foundations", []string{"internal/packet", "internal/rcu", "internal/order", "internal/capture"}, true},
 	}
 }
 

@@ -14,14 +14,14 @@ func clock() []string {
 // clockless are the packages that get the time as a parameter, so that a run is
 // repeatable: everything below internal/router.
 func clockless() []string {
-	return []string{"pkg", "internal/rib", "internal/reassembly", "internal/packet", "internal/rcu"}
+	return []string{"pkg", "internal/rib", "internal/reassembly", "internal/packet", "internal/order", "internal/rcu"}
 }
 
 // pure are the packages that, besides, know no socket, no lock and no log.
 func pure() []string {
 	return []string{
 		"pkg/arp", "pkg/rip", "pkg/dhcp", "pkg/dns", "pkg/dataplane/fib",
-		"internal/rib", "internal/reassembly",
+		"internal/rib", "internal/reassembly", "internal/order",
 	}
 }
 

@@ -3,6 +3,7 @@ package arp
 import (
 	"time"
 
+	"vrouterd/internal/order"
 	"vrouterd/internal/packet"
 )
 
@@ -24,7 +25,7 @@ type ownAddress struct {
 	phase    phase
 	sent     int       // probes or announcements in this phase
 	defended time.Time // zero: never
-	timer    deadline
+	timer    order.Deadline[expirer]
 }
 
 // ready reports that the address may be used: answered for and asked from.
@@ -39,14 +40,14 @@ func (m *Machine) start(o *ownAddress, detect bool) {
 	}
 	o.phase, o.sent = phaseProbing, 0
 	m.do(Address{o.port.id, o.addr, AddressTentative})
-	m.deadlines.set(&o.timer, m.now.Add(m.between(0, probeWait)))
+	m.deadlines.Set(&o.timer, m.now.Add(m.between(0, probeWait)))
 }
 
 // announceAfresh sends the first announcement and arms the next.
 func (m *Machine) announceAfresh(o *ownAddress) {
 	o.phase, o.sent = phaseAnnouncing, 1
 	m.announce(o)
-	m.deadlines.set(&o.timer, m.now.Add(announceInterval))
+	m.deadlines.Set(&o.timer, m.now.Add(announceInterval))
 }
 
 func (o *ownAddress) expire(m *Machine) {
@@ -64,7 +65,7 @@ func (o *ownAddress) expire(m *Machine) {
 		if o.sent < probeNum {
 			pause = m.between(probeMin, probeMax)
 		}
-		m.deadlines.set(&o.timer, m.now.Add(pause))
+		m.deadlines.Set(&o.timer, m.now.Add(pause))
 	case phaseAnnouncing:
 		o.sent++
 		m.announce(o)
@@ -72,7 +73,7 @@ func (o *ownAddress) expire(m *Machine) {
 			o.phase = phaseSettled
 			return
 		}
-		m.deadlines.set(&o.timer, m.now.Add(announceInterval))
+		m.deadlines.Set(&o.timer, m.now.Add(announceInterval))
 	case phaseConflicted:
 		m.start(o, true)
 	}
@@ -92,7 +93,7 @@ func (m *Machine) conflict(o *ownAddress, mac packet.MAC) {
 		o.phase = phaseConflicted
 		m.do(Conflict{o.port.id, o.addr, mac, false})
 		m.do(Address{o.port.id, o.addr, AddressConflicted})
-		m.deadlines.set(&o.timer, m.now.Add(rateLimitInterval))
+		m.deadlines.Set(&o.timer, m.now.Add(rateLimitInterval))
 	case phaseAnnouncing, phaseSettled:
 		if !o.defended.IsZero() && m.now.Sub(o.defended) < defendInterval {
 			return

@@ -336,7 +336,7 @@ func check(t *testing.T, m *Machine, held map[int]bool) {
 			if int(e.state) != s || m.cache[e.key] != e {
 				t.Fatalf("%v is in the list of %v", e.key, State(s))
 			}
-			if e.timer.place != 0 {
+			if e.timer.IsSet() {
 				timers++
 			} else if e.state != StatePermanent {
 				t.Fatalf("%v is %v and nothing is due for it", e.key, e.state)
@@ -367,17 +367,15 @@ func check(t *testing.T, m *Machine, held map[int]bool) {
 	}
 	for _, p := range m.ports {
 		for _, o := range p.own {
-			if o.timer.place != 0 {
+			if o.timer.IsSet() {
 				timers++
 			}
 		}
 	}
-	if timers != len(m.deadlines) {
-		t.Fatalf("%d deadlines in the heap, %d owners", len(m.deadlines), timers)
+	if timers != m.deadlines.Len() {
+		t.Fatalf("%d deadlines in the heap, %d owners", m.deadlines.Len(), timers)
 	}
-	for i, d := range m.deadlines {
-		if d.place != i+1 || i > 0 && d.at.Before(m.deadlines[(i-1)/2].at) {
-			t.Fatal("the heap of deadlines is out of order")
-		}
+	if !m.deadlines.Sound() {
+		t.Fatal("the heap of deadlines is out of order")
 	}
 }

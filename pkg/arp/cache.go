@@ -37,7 +37,7 @@ func (l *list) remove(n *neighbor) {
 // create adds a neighbour in no state; the caller feeds it its first input.
 func (m *Machine) create(k key) *neighbor {
 	n := &neighbor{key: k, created: m.now}
-	n.timer.owner = n
+	n.timer.Owner = n
 	m.cache[k] = n
 	m.lists[StateNone].append(n)
 	return n
@@ -45,7 +45,7 @@ func (m *Machine) create(k key) *neighbor {
 
 // remove deletes n. Nothing waits for it any more.
 func (m *Machine) remove(n *neighbor) {
-	m.deadlines.clear(&n.timer)
+	m.deadlines.Clear(&n.timer)
 	m.lists[n.state].remove(n)
 	delete(m.cache, n.key)
 }

@@ -59,5 +59,5 @@
 // doors: wire.go; words: types.go, config.go, reason.go; logic: machine.go (events in),
 // input.go (the ladder), transitions.go (the table), neighbor.go (what the table's
 // actions do), cache.go (room and eviction), ports.go and acd.go (our own
-// addresses), pace.go (rates) and deadline.go (one heap of deadlines).
+// addresses) and pace.go (rates).
 package arp

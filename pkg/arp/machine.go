@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"vrouterd/internal/order"
 	"vrouterd/internal/packet"
 )
 
@@ -22,7 +23,7 @@ type Machine struct {
 	lists        [numStates]list
 	waitingBytes int
 
-	deadlines deadlines
+	deadlines order.Heap[expirer]
 	pace      pacer
 	count     Counters
 
@@ -42,6 +43,9 @@ func New(c Config, rng *rand.Rand) *Machine {
 	}
 }
 
+// expirer is called when its deadline has passed; the deadline is no longer set then.
+type expirer interface{ expire(m *Machine) }
+
 // Step lets everything that is due by now happen, then the event. The actions are
 // to be carried out in order; they are valid until the next Step. A now before that of an earlier
 // Step counts as that.
@@ -51,10 +55,8 @@ func (m *Machine) Step(now time.Time, ev Event) []Action {
 	}
 	clear(m.actions)
 	m.actions, m.frames = m.actions[:0], m.frames[:0]
-	for len(m.deadlines) > 0 && !m.deadlines[0].at.After(m.now) {
-		d := m.deadlines[0]
-		m.deadlines.clear(d)
-		d.owner.expire(m)
+	for owner, due := m.deadlines.Take(m.now); due; owner, due = m.deadlines.Take(m.now) {
+		owner.expire(m)
 	}
 	switch e := ev.(type) {
 	case Frame:
@@ -87,12 +89,7 @@ func (m *Machine) Step(now time.Time, ev Event) []Action {
 func (m *Machine) Configure(c Config) { m.cfg = c.withDefaults() }
 
 // Next is when Step is to be called again at the latest; zero: nothing is due.
-func (m *Machine) Next() time.Time {
-	if len(m.deadlines) == 0 {
-		return time.Time{}
-	}
-	return m.deadlines[0].at
-}
+func (m *Machine) Next() time.Time { return m.deadlines.Next() }
 
 // resolve handles a packet, or a wish without one, for an address without an adjacency.
 func (m *Machine) resolve(e Resolve) {

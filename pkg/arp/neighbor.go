@@ -3,6 +3,7 @@ package arp
 import (
 	"time"
 
+	"vrouterd/internal/order"
 	"vrouterd/internal/packet"
 )
 
@@ -24,7 +25,7 @@ type neighbor struct {
 	confirmed time.Time // zero: never
 	updated   time.Time // when mac was last vouched for
 	asked     time.Time // when this state's first request left
-	timer     deadline
+	timer     order.Deadline[expirer]
 
 	waiting      []Waiting
 	waitingBytes int
@@ -129,10 +130,10 @@ func (m *Machine) enter(n *neighbor, s State) {
 	case StateFailed:
 		d = m.cfg.FailedHold
 	default:
-		m.deadlines.clear(&n.timer)
+		m.deadlines.Clear(&n.timer)
 		return
 	}
-	m.deadlines.set(&n.timer, m.now.Add(d))
+	m.deadlines.Set(&n.timer, m.now.Add(d))
 }
 
 // expire is called when the time of n's state is over, or a queued request has its turn.
@@ -159,7 +160,7 @@ func (m *Machine) ask(n *neighbor) {
 		}
 		if turn.After(m.now) {
 			n.queued = true
-			m.deadlines.set(&n.timer, turn)
+			m.deadlines.Set(&n.timer, turn)
 			return
 		}
 	}
@@ -170,7 +171,7 @@ func (m *Machine) ask(n *neighbor) {
 func (m *Machine) probe(n *neighbor) {
 	if hold := m.pace.earliest(n.key, m.now); hold.After(m.now) {
 		n.queued = true
-		m.deadlines.set(&n.timer, hold)
+		m.deadlines.Set(&n.timer, hold)
 		return
 	}
 	m.request(n, n.mac)
@@ -184,7 +185,7 @@ func (m *Machine) request(n *neighbor, dst packet.MAC) {
 	if n.tries == 1 {
 		n.asked = m.now
 	}
-	m.deadlines.set(&n.timer, m.now.Add(m.cfg.Retransmit))
+	m.deadlines.Set(&n.timer, m.now.Add(m.cfg.Retransmit))
 	p := m.ports[n.port]
 	source := p.source(n.addr)
 	if source == 0 {

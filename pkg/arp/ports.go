@@ -128,7 +128,7 @@ func (m *Machine) portUp(e PortUp) {
 		o := (&port{own: before}).find(addr)
 		if o == nil {
 			o = &ownAddress{port: p, addr: addr}
-			o.timer.owner = o
+			o.timer.Owner = o
 			m.own[addr]++
 			fresh = append(fresh, o)
 		}
@@ -188,7 +188,7 @@ func (m *Machine) portDown(id PortID) {
 }
 
 func (m *Machine) dropOwn(o *ownAddress) {
-	m.deadlines.clear(&o.timer)
+	m.deadlines.Clear(&o.timer)
 	if m.own[o.addr]--; m.own[o.addr] == 0 {
 		delete(m.own, o.addr)
 	}

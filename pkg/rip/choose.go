@@ -61,7 +61,7 @@ func (m *Machine) touch(e *entry) {
 	m.pending.last = m.now
 	m.version++
 	e.version, e.changedAt = m.version, m.now
-	m.changes.append(&e.at)
+	m.changes.Append(&e.at)
 	if m.triggerAt.IsZero() {
 		m.triggerAt = m.now.Add(m.cfg.TriggerDelay)
 		if m.triggerAt.Before(m.holdUntil) {
@@ -90,8 +90,8 @@ func (m *Machine) tell(e *entry, before uint8) {
 // forget removes an entry whose garbage time is over.
 func (m *Machine) forget(e *entry) {
 	m.stepOver(e)
-	e.at.leave()
-	e.trash.leave()
+	e.at.Leave()
+	e.trash.Leave()
 	delete(m.table, e.net)
 	m.do(RouteEvent{Prefix: e.net.prefix(), Change: RouteRemoved, OldMetric: Infinity})
 }
@@ -101,7 +101,7 @@ func (m *Machine) stepOver(e *entry) {
 	for _, p := range m.inOrder {
 		for i := range p.jobs {
 			if p.jobs[i].cursor == &e.at {
-				p.jobs[i].cursor = e.at.next
+				p.jobs[i].cursor = e.at.Next()
 			}
 		}
 	}

@@ -63,9 +63,9 @@ func (m *Machine) configurePort(p *port, now PortConfig, has bool) {
 
 // reweigh applies a changed cost, filter or offset to what was learned on a port.
 func (m *Machine) reweigh(p *port) {
-	for at := p.heard.first; at != nil; {
-		pa := at.item
-		at = at.next
+	for at := p.heard.First(); at != nil; {
+		pa := at.Item
+		at = at.Next()
 		metric := p.weigh(pa.entry.net, pa.told)
 		if metric >= Infinity {
 			m.dropPath(pa)
@@ -92,17 +92,17 @@ func (m *Machine) configureOwn() {
 // regarbage applies a changed garbage time to what waits to be forgotten.
 func (m *Machine) regarbage(old Config) {
 	if change := m.cfg.Timers.Garbage - old.Timers.Garbage; change != 0 {
-		for at := m.garbage.first; at != nil; at = at.next {
-			at.item.forgetAt = at.item.changedAt.Add(m.cfg.Timers.Garbage)
+		for at := m.garbage.First(); at != nil; at = at.Next() {
+			at.Item.forgetAt = at.Item.changedAt.Add(m.cfg.Timers.Garbage)
 		}
 	}
 }
 
 // entries lists the table in the order of change, so that it can be changed meanwhile.
 func (m *Machine) entries() []*entry {
-	list := make([]*entry, 0, m.changes.len)
-	for at := m.changes.first; at != nil; at = at.next {
-		list = append(list, at.item)
+	list := make([]*entry, 0, m.changes.Len())
+	for at := m.changes.First(); at != nil; at = at.Next() {
+		list = append(list, at.Item)
 	}
 	return list
 }

@@ -84,5 +84,5 @@
 // wire: wire.go (packets), auth.go (digests and their check), network.go (what a prefix may be). types: types.go,
 // rows.go, config.go, defaults.go, reason.go. logic: machine.go (events in, deadlines), input.go (the ladder),
 // table.go and choose.go (the table), output.go (jobs, pace, what is said to whom), port.go,
-// neighbor.go, configure.go (live change), sequence.go (what survives a restart), show.go; chain.go has the lists.
+// neighbor.go, configure.go (live change), sequence.go (what survives a restart), show.go, slots.go (sets of ports).
 package rip

@@ -169,7 +169,7 @@ func (m *Machine) request(p *port, n *neighbor, e Receive, msg Message) BadReaso
 	}
 	version := min(msg.Version, 2)
 	if whole > 0 {
-		p.queue(p.cfg, job{kind: jobAnswer, to: p.towards(n.addr), port: e.SrcPort, version: version, cursor: m.changes.first, end: m.version})
+		p.queue(p.cfg, job{kind: jobAnswer, to: p.towards(n.addr), port: e.SrcPort, version: version, cursor: m.changes.First(), end: m.version})
 		return BadNone
 	}
 	m.answer(p, n, e, version, msg.Entries)

@@ -15,8 +15,8 @@ func checkWhole(t *testing.T, m *Machine) {
 	t.Helper()
 	paths, perNeighbor := 0, map[*neighbor]int{}
 	lastVersion, listed := uint64(0), 0
-	for at := m.changes.first; at != nil; at = at.next {
-		e := at.item
+	for at := m.changes.First(); at != nil; at = at.Next() {
+		e := at.Item
 		listed++
 		if e.version <= lastVersion {
 			t.Fatalf("%v is out of the order of change", e.net.prefix())
@@ -25,14 +25,14 @@ func checkWhole(t *testing.T, m *Machine) {
 		if m.table[e.net] != e {
 			t.Fatalf("%v is listed and not in the table", e.net.prefix())
 		}
-		if e.metric < 1 || e.metric > Infinity || (e.metric == Infinity) != (e.trash.in == &m.garbage) {
-			t.Fatalf("%v has metric %d and garbage %v", e.net.prefix(), e.metric, e.trash.in != nil)
+		if e.metric < 1 || e.metric > Infinity || (e.metric == Infinity) != (e.trash.In() == &m.garbage) {
+			t.Fatalf("%v has metric %d and garbage %v", e.net.prefix(), e.metric, e.trash.In() != nil)
 		}
 		best := uint8(Infinity)
 		for _, pa := range e.paths {
 			paths++
 			perNeighbor[pa.from]++
-			if pa.metric < 1 || pa.metric >= Infinity || pa.entry != e || pa.at.in != &pa.from.port.heard {
+			if pa.metric < 1 || pa.metric >= Infinity || pa.entry != e || pa.at.In() != &pa.from.port.heard {
 				t.Fatalf("%v has a path of metric %d", e.net.prefix(), pa.metric)
 			}
 			best = min(best, pa.metric)

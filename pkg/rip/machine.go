@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"vrouterd/internal/order"
 	"vrouterd/internal/packet"
 )
 
@@ -24,9 +25,9 @@ type Machine struct {
 	neighbors map[neighborKey]*neighbor
 
 	table     map[network]*entry
-	changes   chain[*entry] // every entry, the one that changed last at the end
-	garbage   chain[*entry] // those that are unreachable, the next to be forgotten first
-	version   uint64        // of the last change
+	changes   order.Chain[*entry] // every entry, the one that changed last at the end
+	garbage   order.Chain[*entry] // those that are unreachable, the next to be forgotten first
+	version   uint64              // of the last change
 	externals map[network]Redistribute
 	learned   int // paths
 
@@ -125,8 +126,8 @@ func (m *Machine) Next() time.Time {
 	next := noTime
 	if !m.stopping { // then only the last words matter
 		next = sooner(m.triggerAt, m.saveAt)
-		if e := m.garbage.first; e != nil {
-			next = sooner(next, e.item.forgetAt)
+		if e := m.garbage.First(); e != nil {
+			next = sooner(next, e.Item.forgetAt)
 		}
 	}
 	for _, p := range m.inOrder {
@@ -151,15 +152,15 @@ func sooner(a, b time.Time) time.Time {
 // expire carries out every deadline that has passed, except those of sending.
 func (m *Machine) expire() {
 	for _, p := range m.inOrder {
-		for first := p.heard.first; first != nil && !first.item.expires().After(m.now); first = p.heard.first {
-			m.dropPath(first.item)
+		for first := p.heard.First(); first != nil && !first.Item.expires().After(m.now); first = p.heard.First() {
+			m.dropPath(first.Item)
 		}
-		for first := p.talking.first; first != nil && !first.item.silentAt().After(m.now); first = p.talking.first {
-			m.silence(first.item)
+		for first := p.talking.First(); first != nil && !first.Item.silentAt().After(m.now); first = p.talking.First() {
+			m.silence(first.Item)
 		}
 	}
-	for first := m.garbage.first; first != nil && !first.item.forgetAt.After(m.now); first = m.garbage.first {
-		m.forget(first.item)
+	for first := m.garbage.First(); first != nil && !first.Item.forgetAt.After(m.now); first = m.garbage.First() {
+		m.forget(first.Item)
 	}
 	if !m.saveAt.IsZero() && !m.saveAt.After(m.now) {
 		m.save()

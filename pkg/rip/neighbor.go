@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"vrouterd/internal/order"
 	"vrouterd/internal/packet"
 )
 
@@ -15,7 +16,7 @@ type neighborKey struct {
 
 // neighbor is a station that sent something to port 520 from an on-link address, be it good or bad.
 type neighbor struct {
-	at       place[*neighbor] // in its port's talking, while it is up
+	at       order.Place[*neighbor] // in its port's talking, while it is up
 	port     *port
 	addr     packet.Addr
 	version  uint8
@@ -44,7 +45,7 @@ func (m *Machine) neighbor(p *port, a packet.Addr) *neighbor {
 		return nil
 	}
 	n := &neighbor{port: p, addr: a, created: m.now, allowance: float64(m.cfg.NeighborBurst), allowanceAt: m.now}
-	n.at.item = n
+	n.at.Item = n
 	m.neighbors[k] = n
 	p.talkers++
 	return n
@@ -71,7 +72,7 @@ func (m *Machine) evict() bool {
 }
 
 func (m *Machine) removeNeighbor(n *neighbor, why NeighborChange) {
-	n.at.leave()
+	n.at.Leave()
 	delete(m.neighbors, neighborKey{n.port.id, n.addr})
 	n.port.talkers--
 	if !n.lastGood.IsZero() {
@@ -106,7 +107,7 @@ func (m *Machine) admit(n *neighbor) bool {
 // good notes that a neighbour is alive.
 func (m *Machine) good(n *neighbor) {
 	n.lastGood = m.now
-	n.port.talking.append(&n.at)
+	n.port.talking.Append(&n.at)
 	if !n.up {
 		n.up = true
 		m.do(NeighborEvent{n.port.id, n.addr, NeighborUp})
@@ -116,7 +117,7 @@ func (m *Machine) good(n *neighbor) {
 // silence notes that a neighbour has said nothing good for the timeout. Its paths have a
 // timeout each and are gone by now.
 func (m *Machine) silence(n *neighbor) {
-	n.at.leave()
+	n.at.Leave()
 	n.up = false
 	m.do(NeighborEvent{n.port.id, n.addr, NeighborSilent})
 }

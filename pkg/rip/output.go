@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"vrouterd/internal/order"
 	"vrouterd/internal/packet"
 )
 
@@ -32,8 +33,8 @@ type job struct {
 	version uint8
 	ttl     uint8
 	auth    *KeyChain
-	cursor  *place[*entry] // the entry to come next
-	end     uint64         // entries that changed later are another update's
+	cursor  *order.Place[*entry] // the entry to come next
+	end     uint64               // entries that changed later are another update's
 }
 
 // maxJobs bounds what may be queued at a port; answers get at most half.
@@ -100,7 +101,7 @@ func (m *Machine) beginFull(p *port) {
 		return // the last one is still on its way
 	}
 	for _, a := range m.audiences(p) {
-		p.queue(p.cfg, job{kind: jobFull, to: a, version: p.cfg.wireVersion(), cursor: m.changes.first, end: m.version})
+		p.queue(p.cfg, job{kind: jobFull, to: a, version: p.cfg.wireVersion(), cursor: m.changes.First(), end: m.version})
 	}
 	p.sentVersion = m.version
 }
@@ -114,8 +115,8 @@ func (m *Machine) beginTriggered(p *port) {
 		m.triggerAt = m.now.Add(m.cfg.TriggerHoldMax)
 		return
 	}
-	var from *place[*entry]
-	for at := m.changes.last; at != nil && at.item.version > p.sentVersion; at = at.prev {
+	var from *order.Place[*entry]
+	for at := m.changes.Last(); at != nil && at.Item.version > p.sentVersion; at = at.Prev() {
 		from = at
 	}
 	if from != nil {
@@ -129,7 +130,7 @@ func (m *Machine) beginTriggered(p *port) {
 // poisonAudiences takes back what was announced to somebody, in the manner of a configuration.
 func (m *Machine) poisonAudiences(p *port, c PortConfig, list []audience) {
 	for _, a := range list {
-		p.queue(c, job{kind: jobPoison, to: a, version: c.wireVersion(), cursor: m.changes.first, end: math.MaxUint64})
+		p.queue(c, job{kind: jobPoison, to: a, version: c.wireVersion(), cursor: m.changes.First(), end: math.MaxUint64})
 	}
 }
 
@@ -167,12 +168,12 @@ func (m *Machine) updatePacket(p *port, j *job) bool {
 		return false
 	}
 	for j.cursor != nil && w.left > 0 {
-		e := j.cursor.item
+		e := j.cursor.Item
 		if e.version > j.end {
 			j.cursor = nil
 			break
 		}
-		j.cursor = j.cursor.next
+		j.cursor = j.cursor.Next()
 		if entry, say := m.advertise(p, j, e); say {
 			w.add(entry)
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"vrouterd/internal/order"
 	"vrouterd/internal/packet"
 )
 
@@ -28,9 +29,9 @@ type port struct {
 	mtu        int
 	running    bool // configured, with link and address: RIP is spoken
 
-	heard   chain[*path]     // every path learned here, the one to expire first in front
-	talking chain[*neighbor] // those up, the longest silent first
-	talkers int              // neighbours in all
+	heard   order.Chain[*path]     // every path learned here, the one to expire first in front
+	talking order.Chain[*neighbor] // those up, the longest silent first
+	talkers int                    // neighbours in all
 
 	updateAt     time.Time // of the next whole table
 	jobs         []job     // what is being sent, one after another
@@ -46,11 +47,11 @@ type port struct {
 // due is when something is to happen at this port, sending apart; zero: nothing.
 func (p *port) due() time.Time {
 	next := p.updateAt
-	if f := p.heard.first; f != nil {
-		next = sooner(next, f.item.expires())
+	if f := p.heard.First(); f != nil {
+		next = sooner(next, f.Item.expires())
 	}
-	if f := p.talking.first; f != nil {
-		next = sooner(next, f.item.silentAt())
+	if f := p.talking.First(); f != nil {
+		next = sooner(next, f.Item.silentAt())
 	}
 	return next
 }
@@ -103,8 +104,8 @@ func (m *Machine) retire() {
 		if p.link || len(p.jobs) > 0 || p.configured {
 			return false
 		}
-		for at := m.changes.first; at != nil; at = at.next {
-			at.item.announced.remove(p.slot)
+		for at := m.changes.First(); at != nil; at = at.Next() {
+			at.Item.announced.remove(p.slot)
 		}
 		delete(m.ports, p.id)
 		return true
@@ -211,10 +212,10 @@ func (m *Machine) readdress(p *port, before []attachment) {
 
 // dropHeard forgets the paths learned on a port that match.
 func (m *Machine) dropHeard(p *port, match func(*path) bool) {
-	for at := p.heard.first; at != nil; {
-		next := at.next
-		if match(at.item) {
-			m.dropPath(at.item)
+	for at := p.heard.First(); at != nil; {
+		next := at.Next()
+		if match(at.Item) {
+			m.dropPath(at.Item)
 		}
 		at = next
 	}
@@ -229,9 +230,9 @@ func (m *Machine) clearLearned(e Clear) {
 		if !p.running || !e.All && e.Addr == 0 && p.id != e.Port {
 			continue
 		}
-		before := p.heard.len
+		before := p.heard.Len()
 		m.dropHeard(p, func(pa *path) bool { return e.Addr == 0 || pa.from.addr == e.Addr })
-		if e.Addr == 0 || p.heard.len != before {
+		if e.Addr == 0 || p.heard.Len() != before {
 			m.ask(p)
 		}
 	}

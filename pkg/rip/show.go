@@ -73,7 +73,7 @@ func (m *Machine) Ports(now time.Time) []PortRow {
 		}
 		row := PortRow{
 			Port: p.id, Up: p.running, Passive: p.cfg.Passive, Send: p.cfg.Send, Receive: p.cfg.Receive, Cost: p.cfg.Cost,
-			SplitHorizon: p.cfg.SplitHorizon, Neighbors: p.talkers, Routes: p.heard.len, NextUpdate: -1, Counters: p.count,
+			SplitHorizon: p.cfg.SplitHorizon, Neighbors: p.talkers, Routes: p.heard.Len(), NextUpdate: -1, Counters: p.count,
 		}
 		if p.cfg.Auth != nil {
 			row.Auth = p.cfg.Auth.Type

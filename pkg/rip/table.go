@@ -4,14 +4,15 @@ import (
 	"slices"
 	"time"
 
+	"vrouterd/internal/order"
 	"vrouterd/internal/packet"
 )
 
 // entry is what the machine knows of a prefix: the paths that neighbours told, what the router
 // announces on its own account, and what follows from both.
 type entry struct {
-	at        place[*entry] // in Machine.changes
-	trash     place[*entry] // in Machine.garbage, while it is unreachable
+	at        order.Place[*entry] // in Machine.changes
+	trash     order.Place[*entry] // in Machine.garbage, while it is unreachable
 	net       network
 	own       ownRoute
 	toldOwn   ownRoute // own, when the entry changed last
@@ -32,7 +33,7 @@ type entry struct {
 
 // path is what one neighbour tells of one prefix.
 type path struct {
-	at      place[*path] // in its port's heard
+	at      order.Place[*path] // in its port's heard
 	entry   *entry
 	from    *neighbor
 	nextHop packet.Addr
@@ -102,7 +103,7 @@ func (m *Machine) settleOwn(n network) {
 
 func (m *Machine) create(n network) *entry {
 	e := &entry{net: n}
-	e.at.item, e.trash.item = e, e
+	e.at.Item, e.trash.Item = e, e
 	m.table[n] = e
 	return e
 }
@@ -138,16 +139,16 @@ func (m *Machine) learn(n *neighbor, net network, told uint8, tag uint16, nextHo
 			e = m.create(net)
 		}
 		pa = &path{entry: e, from: n, nextHop: nextHop, told: told, metric: metric, tag: tag, last: m.now}
-		pa.at.item = pa
+		pa.at.Item = pa
 		e.paths = append(e.paths, pa)
-		n.port.heard.append(&pa.at)
+		n.port.heard.Append(&pa.at)
 		n.routes++
 		m.learned++
 		m.reconsider(e, false)
 		return BadNone
 	}
 	pa.last = m.now
-	n.port.heard.append(&pa.at)
+	n.port.heard.Append(&pa.at)
 	rewired := pa.nextHop != nextHop
 	changed := rewired || pa.metric != metric || pa.tag != tag
 	pa.told, pa.metric, pa.tag, pa.nextHop = told, metric, tag, nextHop
@@ -167,7 +168,7 @@ func (p *port) weigh(net network, told uint8) uint8 {
 
 // dropPath forgets a path.
 func (m *Machine) dropPath(pa *path) {
-	pa.at.leave()
+	pa.at.Leave()
 	pa.from.routes--
 	m.learned--
 	e := pa.entry
@@ -207,9 +208,9 @@ func (m *Machine) reconsider(e *entry, rewired bool) {
 	m.touch(e)
 	m.tell(e, oldMetric)
 	if e.metric < Infinity {
-		e.trash.leave()
+		e.trash.Leave()
 	} else if oldMetric != Infinity {
 		e.forgetAt = m.now.Add(m.cfg.Timers.Garbage)
-		m.garbage.append(&e.trash)
+		m.garbage.Append(&e.trash)
 	}
 }

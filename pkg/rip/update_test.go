@@ -140,7 +140,7 @@ func TestAnUpdateOnItsWayLosesNothing(t *testing.T) {
 		for s.now = p.updateAt; len(p.jobs) == 0; s.now = s.now.Add(time.Millisecond) {
 			s.step(Tick{})
 		}
-		disturb(s, p.jobs[0].cursor.item)
+		disturb(s, p.jobs[0].cursor.Item)
 		told := map[string]bool{}
 		for _, l := range sends(s.after(900*time.Millisecond), lan) {
 			_, list, _ := strings.Cut(l, " v2 ")

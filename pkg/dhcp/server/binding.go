@@ -3,6 +3,7 @@ package server
 import (
 	"time"
 
+	"vrouterd/internal/order"
 	"vrouterd/internal/packet"
 )
 
@@ -18,9 +19,9 @@ type binding struct {
 	ended   time.Time // when it was released or expired
 	checked time.Time // when a probe found it free
 	told    time.Time // when a conflict was told of
-	due     deadline
-	inPool  place // among the offered, spent or declined ones of its pool
-	inAll   place // among all offered or spent ones
+	due     order.Deadline[*binding]
+	inPool  order.Place[*binding] // among the offered, spent or declined ones of its pool
+	inAll   order.Place[*binding] // among all offered or spent ones
 }
 
 // offer is an address that a client was offered, or will be when it was found free.
@@ -64,7 +65,7 @@ func (m *Machine) at(s *subnet, a packet.Addr) *binding {
 	if s != nil {
 		b.span = s.spanOf(a)
 	}
-	b.due.owner, b.inPool.owner, b.inAll.owner = b, b, b
+	b.due.Owner, b.inPool.Item, b.inAll.Item = b, b, b
 	m.bindings[a] = b
 	if b.span != nil {
 		b.span.set(uint64(a - b.span.First))
@@ -84,32 +85,32 @@ func (m *Machine) settle(b *binding) {
 		b.subnet.count[is]++
 	}
 	if was != is || is == Offered {
-		b.inAll.leave()
-		b.inPool.leave()
+		b.inAll.Leave()
+		b.inPool.Leave()
 		switch is {
 		case Offered:
-			m.offered.append(&b.inAll)
+			m.offered.Append(&b.inAll)
 		case Released, Expired:
-			m.spent.append(&b.inAll)
+			m.spent.Append(&b.inAll)
 		}
 		if b.span != nil && !b.subnet.fixed(b.lease.Addr) {
 			switch p := b.span.pool; is {
 			case Offered:
-				p.offered.append(&b.inPool)
+				p.offered.Append(&b.inPool)
 			case Released, Expired:
-				p.spent.append(&b.inPool)
+				p.spent.Append(&b.inPool)
 			case Declined:
-				p.declined.append(&b.inPool)
+				p.declined.Append(&b.inPool)
 			}
 		}
 	}
 	switch {
 	case b.offer != nil:
-		m.deadlines.set(&b.due, b.offer.until)
+		m.deadlines.Set(&b.due, b.offer.until)
 	case (is == Bound || is == Declined) && !b.lease.Expires.IsZero():
-		m.deadlines.set(&b.due, b.lease.Expires)
+		m.deadlines.Set(&b.due, b.lease.Expires)
 	default:
-		m.deadlines.clear(&b.due)
+		m.deadlines.Clear(&b.due)
 	}
 	if is == Free {
 		m.forget(b)
@@ -189,113 +190,10 @@ func (b *binding) expire(m *Machine) {
 	}
 }
 
-// chain is a list of bindings, oldest first, whose members know their place.
-type chain struct {
-	first, last *place
-	len         int
-}
-
-type place struct {
-	prev, next *place
-	in         *chain
-	owner      *binding
-}
-
-// append puts p at the end, taking it out of where it was.
-func (c *chain) append(p *place) {
-	p.leave()
-	p.in, p.prev = c, c.last
-	if c.last == nil {
-		c.first = p
-	} else {
-		c.last.next = p
-	}
-	c.last = p
-	c.len++
-}
-
-func (p *place) leave() {
-	c := p.in
-	if c == nil {
-		return
-	}
-	if p.prev == nil {
-		c.first = p.next
-	} else {
-		p.prev.next = p.next
-	}
-	if p.next == nil {
-		c.last = p.prev
-	} else {
-		p.next.prev = p.prev
-	}
-	p.prev, p.next, p.in = nil, nil, nil
-	c.len--
-}
-
-// head is the oldest of a list, nil when it is empty.
-func (c *chain) head() *binding {
-	if c.first == nil {
+// oldest is the first binding of a list, nil when it is empty.
+func oldest(c *order.Chain[*binding]) *binding {
+	if c.First() == nil {
 		return nil
 	}
-	return c.first.owner
-}
-
-// deadline is when its owner is due. It knows its place in the heap, so that moving it costs no search.
-type deadline struct {
-	at    time.Time
-	place int // index plus one; 0: not set
-	owner *binding
-}
-
-// deadlines is a binary heap, the earliest first.
-type deadlines []*deadline
-
-func (h *deadlines) set(d *deadline, at time.Time) {
-	d.at = at
-	if d.place == 0 {
-		*h = append(*h, d)
-		d.place = len(*h)
-	}
-	h.sift(d.place - 1)
-}
-
-func (h *deadlines) clear(d *deadline) {
-	if d.place == 0 {
-		return
-	}
-	i, last := d.place-1, len(*h)-1
-	h.swap(i, last)
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	d.place = 0
-	if i < last {
-		h.sift(i)
-	}
-}
-
-func (h deadlines) swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].place, h[j].place = i+1, j+1
-}
-
-// sift moves the entry at i up or down to where it belongs.
-func (h deadlines) sift(i int) {
-	for i > 0 && h[i].at.Before(h[(i-1)/2].at) {
-		h.swap(i, (i-1)/2)
-		i = (i - 1) / 2
-	}
-	for {
-		least := i
-		for child := 2*i + 1; child <= 2*i+2 && child < len(h); child++ {
-			if h[child].at.Before(h[least].at) {
-				least = child
-			}
-		}
-		if least == i {
-			return
-		}
-		h.swap(i, least)
-		i = least
-	}
+	return c.First().Item
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"vrouterd/internal/order"
 	"vrouterd/internal/packet"
 	"vrouterd/pkg/dhcp"
 )
@@ -53,7 +54,7 @@ func (s *subnet) available() bool {
 	if _, ok := p.fresh(0); ok {
 		return true
 	}
-	return p.spent.len > 0
+	return p.spent.Len() > 0
 }
 
 // refile gives every binding its subnet, its range and its client's key under the configuration. Offers are taken back: a client that
@@ -61,7 +62,7 @@ func (s *subnet) available() bool {
 func (m *Machine) refile() {
 	all := m.sorted()
 	m.bindings, m.clients, m.offers, m.names = map[packet.Addr]*binding{}, map[client]*binding{}, map[client]*binding{}, map[string]*binding{}
-	m.offered, m.spent, m.deadlines, m.probing = chain{}, chain{}, nil, 0
+	m.offered, m.spent, m.deadlines, m.probing = order.Chain[*binding]{}, order.Chain[*binding]{}, order.Heap[*binding]{}, 0
 	for _, b := range all {
 		if b.offer != nil {
 			m.lost(b.offer)

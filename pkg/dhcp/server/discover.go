@@ -135,7 +135,7 @@ func (m *Machine) unused(a *ask, s *subnet) (packet.Addr, bool) {
 		if addr, ok := p.fresh(hash(a.key(s))); ok {
 			return addr, true
 		}
-		if b := p.spent.head(); b != nil {
+		if b := oldest(&p.spent); b != nil {
 			return b.lease.Addr, true
 		}
 	}
@@ -149,13 +149,13 @@ func (m *Machine) lastResort(a *ask) (choice, Reason) {
 			if p == nil {
 				continue
 			}
-			if b := p.offered.head(); b != nil && !b.offer.probing && m.now.Sub(b.offer.since) >= offerGrace && b.offer.key != a.key(s) {
+			if b := oldest(&p.offered); b != nil && !b.offer.probing && m.now.Sub(b.offer.since) >= offerGrace && b.offer.key != a.key(s) {
 				addr := b.lease.Addr
 				m.count.OffersRevoked++
 				m.dropOffer(b)
 				return choice{subnet: s, addr: addr}, ReasonNone
 			}
-			if b := p.declined.head(); b != nil && b.offer == nil && s.probes() && m.probing < maxProbes && m.now.Sub(b.checked) >= freshness {
+			if b := oldest(&p.declined); b != nil && b.offer == nil && s.probes() && m.probing < maxProbes && m.now.Sub(b.checked) >= freshness {
 				return choice{subnet: s, addr: b.lease.Addr, rested: true}, ReasonNone
 			}
 		}
@@ -171,7 +171,7 @@ func (m *Machine) lastResort(a *ask) (choice, Reason) {
 
 // roomForOffer keeps offers within their bound, a quarter of that of leases. The oldest one goes that was let lie.
 func (m *Machine) roomForOffer() Reason {
-	if m.offered.len >= m.cfg.MaxLeases/4+1 && !m.revoke() {
+	if m.offered.Len() >= m.cfg.MaxLeases/4+1 && !m.revoke() {
 		return ReasonTooManyOffers
 	}
 	return ReasonNone
@@ -182,7 +182,7 @@ func (m *Machine) roomForLease() Reason {
 	if len(m.bindings) < m.cfg.MaxLeases {
 		return ReasonNone
 	}
-	if b := m.spent.head(); b != nil {
+	if b := oldest(&m.spent); b != nil {
 		m.count.Evicted++
 		m.free(b)
 		return ReasonNone
@@ -195,7 +195,7 @@ func (m *Machine) roomForLease() Reason {
 
 // revoke takes the oldest offer back, if its client has had the time to take it.
 func (m *Machine) revoke() bool {
-	b := m.offered.head()
+	b := oldest(&m.offered)
 	if b == nil || b.offer.probing || m.now.Sub(b.offer.since) < offerGrace {
 		return false
 	}

@@ -47,7 +47,7 @@ func audit(m *Machine, changed bool) error {
 			}
 		}
 		if b.current() == Offered || b.current() == Declined || b.current() == Bound && !b.lease.Expires.IsZero() {
-			if b.due.place == 0 || !b.due.at.After(m.now) {
+			if !b.due.IsSet() || !b.due.At().After(m.now) {
 				return fmt.Errorf("%v, %v, has no deadline to come", a, b.current())
 			}
 			waiting++
@@ -77,9 +77,9 @@ func audit(m *Machine, changed bool) error {
 			}
 		}
 	}
-	if len(m.offers) != offers || m.offered.len != offers || m.spent.len != spent || m.probing != probing || len(m.deadlines) != waiting {
+	if len(m.offers) != offers || m.offered.Len() != offers || m.spent.Len() != spent || m.probing != probing || m.deadlines.Len() != waiting {
 		return fmt.Errorf("%d offers by client, %d in the list, %d in all; %d ended of %d; %d probes of %d; %d deadlines of %d",
-			len(m.offers), m.offered.len, offers, m.spent.len, spent, m.probing, probing, len(m.deadlines), waiting)
+			len(m.offers), m.offered.Len(), offers, m.spent.Len(), spent, m.probing, probing, m.deadlines.Len(), waiting)
 	}
 	for c, b := range m.clients {
 		if b.key != c.key || m.bindings[b.lease.Addr] != b {

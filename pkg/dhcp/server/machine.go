@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"vrouterd/internal/order"
 	"vrouterd/internal/packet"
 	"vrouterd/pkg/dhcp"
 )
@@ -20,12 +21,12 @@ type Machine struct {
 	titles  map[string]packet.Addr // names of reservations: nobody else may bear them
 
 	bindings  map[packet.Addr]*binding
-	clients   map[client]*binding // the address that a client has, or had last
-	offers    map[client]*binding // the one that it is offered
-	names     map[string]*binding // who bears a name
-	offered   chain               // all offers, oldest first
-	spent     chain               // all leases that were, the one that ended longest ago first
-	deadlines deadlines
+	clients   map[client]*binding   // the address that a client has, or had last
+	offers    map[client]*binding   // the one that it is offered
+	names     map[string]*binding   // who bears a name
+	offered   order.Chain[*binding] // all offers, oldest first
+	spent     order.Chain[*binding] // all leases that were, the one that ended longest ago first
+	deadlines order.Heap[*binding]
 	probing   int
 	decliners decliners
 
@@ -57,10 +58,8 @@ func (m *Machine) Step(now time.Time, ev Event) []Action {
 	}
 	clear(m.actions)
 	m.actions, m.frames = m.actions[:0], m.frames[:0]
-	for len(m.deadlines) > 0 && !m.deadlines[0].at.After(m.now) {
-		d := m.deadlines[0]
-		m.deadlines.clear(d)
-		d.owner.expire(m)
+	for owner, due := m.deadlines.Take(m.now); due; owner, due = m.deadlines.Take(m.now) {
+		owner.expire(m)
 	}
 	switch e := ev.(type) {
 	case Receive:
@@ -84,12 +83,7 @@ func (m *Machine) Step(now time.Time, ev Event) []Action {
 }
 
 // Next is when to call Step with a Tick at the latest; the zero time: nothing is due.
-func (m *Machine) Next() time.Time {
-	if len(m.deadlines) == 0 {
-		return time.Time{}
-	}
-	return m.deadlines[0].at
-}
+func (m *Machine) Next() time.Time { return m.deadlines.Next() }
 
 func (m *Machine) do(a Action) { m.actions = append(m.actions, a) }
 

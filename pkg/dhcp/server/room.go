@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 
+	"vrouterd/internal/order"
 	"vrouterd/internal/packet"
 )
 
@@ -132,7 +133,7 @@ type pool struct {
 	spans []*span
 	size  uint64 // addresses that can be given away: neither excluded nor reserved nor the router's
 
-	offered, spent, declined chain // of its addresses, oldest first
+	offered, spent, declined order.Chain[*binding] // of its addresses, oldest first
 }
 
 // add gives ranges to the pool, less what is excluded. exclude is sorted.

@@ -53,7 +53,7 @@ func (m *Machine) Subnets(time.Time) []SubnetStatus {
 			row.Free += sp.room.size - sp.taken
 		}
 		for _, p := range s.pools {
-			row.Free += uint64(p.spent.len)
+			row.Free += uint64(p.spent.Len())
 		}
 		rows = append(rows, row)
 	}
