@@ -187,10 +187,9 @@ dhcp:
 //	clients -- switch -- 10.5.0.1 [dhcrelay] 10.0.0.2 -- 10.0.0.1 [router]
 type branch struct {
 	*lab
-	r          *router
-	near, far  *dhcpWatch
-	clients    []*dhcpHost
-	rangeFirst int
+	r         *router
+	near, far *dhcpWatch
+	clients   []*dhcpHost
 }
 
 func newBranch(t *testing.T, first, last int, names ...string) *branch {
