@@ -17,6 +17,7 @@ import (
 type trial struct {
 	sent      int // DISCOVERs
 	complete  int // ACKs
+	deaf      int // answers that came, and found perfdhcp's socket full
 	delays    []time.Duration
 	processor time.Duration // of the server
 }
@@ -70,8 +71,34 @@ func (l *lab) trialOnce(name string, rate, seconds int, delays bool) (t trial, e
 		return t, err
 	}
 	after, err := site.ProcessorTime(s)
+	if err != nil {
+		return t, err
+	}
 	t.processor = after - before
+	snmp, err := l.Run(l.client, "cat", "/proc/net/snmp")
+	if err != nil {
+		return t, fmt.Errorf("read the counters of the generator's namespace: %w", err)
+	}
+	t.deaf, err = receiveErrors(string(snmp))
 	return t, err
+}
+
+// receiveErrors are the datagrams that found a full socket, from the text of /proc/net/snmp.
+func receiveErrors(snmp string) (int, error) {
+	var names []string
+	for line := range strings.Lines(snmp) {
+		field := strings.Fields(line)
+		switch {
+		case len(field) == 0 || field[0] != "Udp:":
+		case names == nil:
+			names = field
+		default:
+			if at := slices.Index(names, "RcvbufErrors"); at > 0 && at < len(field) {
+				return strconv.Atoi(field[at])
+			}
+		}
+	}
+	return 0, errors.New("/proc/net/snmp has no RcvbufErrors of UDP")
 }
 
 // perfdhcp runs the generator. That exchanges were not complete is no error here.

@@ -53,3 +53,13 @@ func TestQuantilesAreOfTheSortedDelays(t *testing.T) {
 		t.Error("wrong quantiles")
 	}
 }
+
+func TestFullSocketsAreCounted(t *testing.T) {
+	got, err := receiveErrors("Tcp: A B\nTcp: 1 2\nUdp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors\nUdp: 5 0 0 7 3 0\nUdpLite: RcvbufErrors\nUdpLite: 9\n")
+	if err != nil || got != 3 {
+		t.Errorf("%d, %v", got, err)
+	}
+	if _, err := receiveErrors(""); err == nil {
+		t.Error("expected an error")
+	}
+}
