@@ -64,7 +64,8 @@ func (l *lab) newServer(name string) (*site.Process, error) {
 		return nil, err
 	}
 	for deadline := time.Now().Add(30 * time.Second); ; {
-		text, err := l.perfdhcp("-4", "-l", "eth0", "-r", "10", "-n", "1", "-R", "1", "-b", "mac=00:0d:00:00:00:01", "-g", "single", "-W", "200000")
+		// perfdhcp does not always wait for the last of its exchanges.
+		text, err := l.perfdhcp("-4", "-l", "eth0", "-r", "50", "-n", "5", "-R", "5", "-b", "mac=00:0d:00:00:00:01", "-g", "single", "-W", "200000")
 		if err != nil {
 			return nil, err
 		}
