@@ -180,8 +180,11 @@ func messageWords(all []api.DHCPMessages, number func(api.DHCPMessages) uint64) 
 }
 
 // refusals are all reasons for which messages were refused.
-func refusals(s screen, all []api.Refusal) string {
-	t := newTable("", column{title: "REFUSED", right: true}, column{title: "REASON"}, column{title: "DESCRIPTION", flexible: true})
+func refusals(s screen, all []api.Refusal) string { return reasonTable(s, "REFUSED", all) }
+
+// reasonTable is a table of reasons, and how often each happened.
+func reasonTable(s screen, title string, all []api.Refusal) string {
+	t := newTable("", column{title: title, right: true}, column{title: "REASON"}, column{title: "DESCRIPTION", flexible: true})
 	for _, r := range all {
 		t.add(text(count(r.Count)), cell{r.Reason, bold}, text(r.Description))
 	}

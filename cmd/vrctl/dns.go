@@ -69,9 +69,12 @@ func dnsWords(s screen, d api.DNS) string {
 	var b block
 	b.add("listens on", text(commas(d.Listen)))
 	b.add("domain", text(d.Domain))
-	b.add("names", text(several(d.Names, "name")+" of records, leases and reservations"))
+	b.add("names", text(several(d.Names, "name")+" of the router, records, leases and reservations"))
 	b.add("queries", text(fmt.Sprintf("%s, %s by TCP, %s truncated", count(d.Queries), count(d.QueriesTCP), count(d.Truncated))))
 	b.add("answered", text(fmt.Sprintf("%s from here, %s from the cache, %s with a failure", count(d.AnsweredLocally), count(d.CacheHits), count(d.AnsweredFailed))))
+	if d.NoSuchName > 0 {
+		b.add("no such name", text(count(d.NoSuchName)+" of those from here"))
+	}
 	b.add("cache", text(fmt.Sprintf("%d of %s, %s, %s displaced", d.CacheEntries, several(d.CacheMax, "answer"), memory(uint64(d.CacheBytes)), count(d.CacheEvicted))))
 	if asked := d.CacheHits + d.CacheMisses; asked > 0 {
 		b.add("hits", text(fmt.Sprintf("%.1f%% of %s", 100*float64(d.CacheHits)/float64(asked), count(asked))))
@@ -87,7 +90,11 @@ func dnsWords(s screen, d api.DNS) string {
 		b.add("private answers", text("refused"))
 	}
 	b.add("refused", text(messagesRefused(d.Refused)))
-	return b.draw(s) + refusals(s, d.Refusals) + "\n" + upstreamsTable(d.Upstreams).draw(s)
+	between := ""
+	if len(d.NoSuchNames) > 0 && len(d.Refusals) > 0 {
+		between = "\n"
+	}
+	return b.draw(s) + reasonTable(s, "NO NAME", d.NoSuchNames) + between + refusals(s, d.Refusals) + "\n" + upstreamsTable(d.Upstreams).draw(s)
 }
 
 func upstreamsTable(all []api.DNSUpstream) *table {

@@ -15,7 +15,8 @@ func (s *Server) dnsEndpoints() []endpoint {
 		{http.MethodGet, "/v1/dns", reads, nil, func(c *call) error {
 			all := b.DNS()
 			for i := range all {
-				all[i].Listen, all[i].Upstreams, all[i].Refusals = filled(all[i].Listen), filled(all[i].Upstreams), filled(all[i].Refusals)
+				d := &all[i]
+				d.Listen, d.Upstreams, d.NoSuchNames, d.Refusals = filled(d.Listen), filled(d.Upstreams), filled(d.NoSuchNames), filled(d.Refusals)
 			}
 			return rows(c, all)
 		}},

@@ -46,12 +46,8 @@ func (r *Router) DNS() (rows []api.DNS) {
 		if heard > 0 {
 			row.AverageSeconds = (sum / time.Duration(heard)).Seconds()
 		}
-		for _, refused := range r.dnsDrops() {
-			if row.Refused += refused.Packets; refused.Packets > 0 {
-				row.Refusals = append(row.Refusals, api.Refusal{Reason: refused.Reason, Description: refused.Description, Count: refused.Packets})
-			}
-		}
-		slices.SortStableFunc(row.Refusals, func(a, b api.Refusal) int { return cmp.Compare(b.Count, a.Count) })
+		row.Refusals, row.Refused = dnsRefusalRows(r.dnsDrops())
+		row.NoSuchNames, row.NoSuchName = dnsRefusalRows(dnsReasons(&n, true))
 		rows = append(rows, row)
 	})
 	return rows
@@ -68,16 +64,35 @@ func (r *Router) dnsUpstreamRow(u *dns.UpstreamRow) api.DNSUpstream {
 	return row
 }
 
-// dnsDrops are the messages that DNS refused, or did not believe.
+// dnsRefusalRows are the reasons that have happened, the most frequent first, and how often in all.
+func dnsRefusalRows(all []api.Drop) (rows []api.Refusal, sum uint64) {
+	for _, d := range all {
+		if sum += d.Packets; d.Packets > 0 {
+			rows = append(rows, api.Refusal{Reason: d.Reason, Description: d.Description, Count: d.Packets})
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b api.Refusal) int { return cmp.Compare(b.Count, a.Count) })
+	return rows, sum
+}
+
+// dnsReasons are the machine's reasons: those for which a name was said not to exist, or the others.
+func dnsReasons(n *dns.Counters, noSuchName bool) (rows []api.Drop) {
+	for reason := dns.ReasonNone + 1; reason < dns.NumReasons; reason++ {
+		if reason.NoSuchName() == noSuchName {
+			rows = append(rows, api.Drop{Reason: reason.String(), Description: reason.Description(), Packets: n.Refused[reason]})
+		}
+	}
+	return rows
+}
+
+// dnsDrops are the messages that DNS refused, or did not believe. That a name does not exist is an answer, and none of these.
 func (r *Router) dnsDrops() (rows []api.Drop) {
 	d := r.dns
 	if d.machine == nil {
 		return nil
 	}
 	n := d.machine.Counters()
-	for reason := dns.ReasonNone + 1; reason < dns.NumReasons; reason++ {
-		rows = append(rows, api.Drop{Reason: reason.String(), Description: reason.Description(), Packets: n.Refused[reason]})
-	}
+	rows = dnsReasons(&n, false)
 	for reason, words := range dnsRefusals {
 		rows = append(rows, api.Drop{Reason: words.name, Description: words.sentence, Packets: d.refused[reason]})
 	}
@@ -195,6 +210,9 @@ func (r *Router) dnsCounters(add func(name, description string, v uint64)) {
 	add("dns_asked", "DNS questions that went to upstream servers", n.Asked)
 	add("dns_asked_tcp", "DNS messages to upstream servers by TCP", n.AskedTCP)
 	add("dns_joined", "DNS queries that waited for a question that was on its way already", n.Joined)
+	for _, one := range dnsReasons(&n, true) {
+		add(one.Reason, one.Description, one.Packets)
+	}
 	add("dns_cache_evicted", "DNS answers that left the cache before their time", cache.Evicted)
 }
 

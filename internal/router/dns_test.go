@@ -457,6 +457,9 @@ func TestDNSTablesAndMetricsTellWhatHappened(t *testing.T) {
 		len(d.Upstreams) != 1 || d.Upstreams[0].State != "up" || d.Upstreams[0].Address != "10.2.0.2:53" || d.AverageSeconds <= 0 {
 		t.Errorf("show dns: %+v", d)
 	}
+	if d.NoSuchName != 1 || len(d.NoSuchNames) != 1 || d.NoSuchNames[0].Reason != "dns_local_domain" || d.Refused != 0 {
+		t.Errorf("that nobody has a name is no refusal: %+v, %+v", d.NoSuchNames, d.Refusals)
+	}
 	cache, err := l.DNSCache(query("www.example", 10))
 	if err != nil || len(cache.Entries) != 1 || cache.Entries[0].State != "answer" || len(cache.Entries[0].Answers) != 1 || cache.Entries[0].TTLSeconds > 60 {
 		t.Errorf("show dns cache: %+v %v", cache, err)
@@ -465,7 +468,7 @@ func TestDNSTablesAndMetricsTellWhatHappened(t *testing.T) {
 	if err != nil || names.Total != 1 || names.Names[0].Name != "here.lab" || names.Names[0].Source != "record" || names.Names[0].Value != "10.1.0.7" {
 		t.Errorf("show dns names: %+v %v", names, err)
 	}
-	for _, want := range []string{`vrouterd_dns_upstream_up{domain="",server="10.2.0.2:53"} 1`, "vrouterd_dns_cache_entries", `name="dns_answers_cached"`, `reason="dns_local_domain"`} {
+	for _, want := range []string{`vrouterd_dns_upstream_up{domain="",server="10.2.0.2:53"} 1`, "vrouterd_dns_cache_entries", `name="dns_answers_cached"`, `vrouterd_counter_total{name="dns_local_domain"} 1`} {
 		if !strings.Contains(l.Metrics(), want) {
 			t.Errorf("the metrics have no %s", want)
 		}

@@ -258,3 +258,23 @@ func TestEveryReasonHasItsWords(t *testing.T) {
 		t.Error("reasons are not what they are said to be")
 	}
 }
+
+func TestThatNobodyHasANameIsNoRefusal(t *testing.T) {
+	c := one()
+	c.Upstreams = append(c.Upstreams, Upstream{Domain: "blocked.example"})
+	s := newStation(t, c)
+	for question, why := range map[string]Reason{
+		"nobody.home.arpa A": ReasonLocalDomain, "nobody A": ReasonBareName, "x.invalid A": ReasonSpecialName,
+		"1.0.168.192.in-addr.arpa PTR": ReasonPrivateReverse, "x.blocked.example A": ReasonBlocked,
+	} {
+		s.ask(question)
+		if s.m.Counters().Refused[why] != 1 || !why.NoSuchName() {
+			t.Errorf("%s: %v is counted %d times, and is an answer: %v", question, why, s.m.Counters().Refused[why], why.NoSuchName())
+		}
+	}
+	for why := range NumReasons {
+		if _, refused := codes[why]; why.NoSuchName() && (refused || why.AboutReply()) {
+			t.Errorf("%v refuses", why)
+		}
+	}
+}

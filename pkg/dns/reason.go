@@ -1,9 +1,9 @@
 package dns
 
-// Reason says why a query was refused, or a reply from upstream not believed. ReasonNone is no refusal.
+// Reason says why a query was refused, a name said not to exist, or a reply from upstream not believed. ReasonNone is none of these.
 type Reason uint8
 
-// The refusals of queries in the order in which a query meets them, then those of replies.
+// Those of queries in the order in which a query meets them, then those of replies.
 const (
 	ReasonNone Reason = iota
 	ReasonShort
@@ -53,6 +53,9 @@ const (
 // AboutReply reports a reason about a message from upstream; the others are about messages from clients, or names.
 func (r Reason) AboutReply() bool { return r >= ReasonReplyUnknown && r < NumReasons }
 
+// NoSuchName reports a reason for which a name is said not to exist without asking upstream: that is an answer, and nothing is refused.
+func (r Reason) NoSuchName() bool { return r >= ReasonBareName && r <= ReasonBlocked }
+
 type words struct{ name, description string }
 
 var reasonWords = [NumReasons]words{
@@ -66,7 +69,7 @@ var reasonWords = [NumReasons]words{
 	ReasonClass:           {"dns_class", "A DNS query is about another class than the Internet's."},
 	ReasonTransfer:        {"dns_transfer", "A client asked for the transfer of a zone: the router has none to give."},
 	ReasonType:            {"dns_type", "A DNS query asks for a type that is no record's."},
-	ReasonBareName:        {"dns_bare_name", "A name of one label that nobody here has is not asked upstream: it was answered with no such name."},
+	ReasonBareName:        {"dns_bare_name", "A name of one label that nobody here has is not asked upstream."},
 	ReasonPrivateReverse:  {"dns_private_reverse", "A reverse lookup of a private address that has no name here is not asked upstream (RFC 6303)."},
 	ReasonSpecialName:     {"dns_special_name", "A name below invalid, onion, local, test or home.arpa is not asked upstream (RFC 6761)."},
 	ReasonLocalDomain:     {"dns_local_domain", "A name in the router's own domain that nobody has is not asked upstream."},

@@ -21,6 +21,8 @@ type DNS struct {
 	OutstandingMax   int           `json:"outstanding_max"`
 	Connections      int           `json:"connections"`     // of clients, by TCP, now
 	AverageSeconds   float64       `json:"average_seconds"` // that upstreams take to answer; 0: none has answered
+	NoSuchName       uint64        `json:"no_such_name"`    // answers from here that nobody has the name or such a record
+	NoSuchNames      []Refusal     `json:"no_such_names"`   // by reason, the most frequent first
 	Refused          uint64        `json:"refused"`
 	Refusals         []Refusal     `json:"refusals"` // by reason, the most frequent first; reasons that never happened are left out
 	RebindProtection bool          `json:"rebind_protection"`

@@ -16,6 +16,7 @@ func dnsRows() []api.DNS {
 			{Address: "198.51.100.53:53", Source: "wan", State: "down", LatencySeconds: 0.02, Queries: 10, Answers: 4, Timeouts: 5, Failures: 1, LastSeenSeconds: 310},
 			{Address: "10.0.0.2:53", Domain: "corp.example", Source: "config", State: "unknown", LastSeenSeconds: -1},
 		},
+		NoSuchName: 12, NoSuchNames: []api.Refusal{{Reason: "dns_local_domain", Description: "a name in the router's own domain that nobody has is not asked upstream", Count: 12}},
 		Refused: 5, Refusals: []api.Refusal{{Reason: "dns_too_many_from_client", Description: "the client has too many questions upstream", Count: 5}},
 	}}
 }
