@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"vrouterd/internal/config"
@@ -167,6 +168,8 @@ func (r *Router) dnsConfig(c *config.DNS) dns.Config {
 	if leased := r.leasedUpstreams(); len(leased) > 0 {
 		out.Upstreams = append(out.Upstreams, dns.Upstream{Servers: leased})
 	}
+	out.LocalOnly = !c.UpstreamDHCP && !slices.ContainsFunc(out.Upstreams, func(u dns.Upstream) bool { return u.Domain == "" && len(u.Servers) > 0 })
+	out.Router, _, _ = strings.Cut(r.config.Name, ".")
 	for i := range c.Records {
 		one := &c.Records[i]
 		out.Records = append(out.Records, dns.Record{
@@ -176,6 +179,9 @@ func (r *Router) dnsConfig(c *config.DNS) dns.Config {
 	for _, p := range r.inOrder() {
 		for _, a := range p.usable() {
 			out.Networks = append(out.Networks, a.Masked())
+			if slices.Contains(c.Listen, p.cfg.Name) {
+				out.RouterAddresses = append(out.RouterAddresses, a.Addr())
+			}
 		}
 	}
 	return out

@@ -453,7 +453,7 @@ func TestDNSTablesAndMetricsTellWhatHappened(t *testing.T) {
 		l.asks(l.host("lan1"), "10.1.0.1:53", name)
 	}
 	d := l.DNS()[0]
-	if d.Queries < 4 || d.CacheHits == 0 || d.AnsweredLocally < 1 || d.Names != 1 || d.Domain != "home.arpa" || len(d.Listen) != 1 ||
+	if d.Queries < 4 || d.CacheHits == 0 || d.AnsweredLocally < 1 || d.Names != 2 || d.Domain != "home.arpa" || len(d.Listen) != 1 ||
 		len(d.Upstreams) != 1 || d.Upstreams[0].State != "up" || d.Upstreams[0].Address != "10.2.0.2:53" || d.AverageSeconds <= 0 {
 		t.Errorf("show dns: %+v", d)
 	}
@@ -465,7 +465,7 @@ func TestDNSTablesAndMetricsTellWhatHappened(t *testing.T) {
 		t.Errorf("show dns cache: %+v %v", cache, err)
 	}
 	names, err := l.DNSNames(query("", 10))
-	if err != nil || names.Total != 1 || names.Names[0].Name != "here.lab" || names.Names[0].Source != "record" || names.Names[0].Value != "10.1.0.7" {
+	if err != nil || names.Total != 2 || names.Names[0].Name != "here.lab" || names.Names[0].Source != "record" || names.Names[0].Value != "10.1.0.7" {
 		t.Errorf("show dns names: %+v %v", names, err)
 	}
 	for _, want := range []string{`vrouterd_dns_upstream_up{domain="",server="10.2.0.2:53"} 1`, "vrouterd_dns_cache_entries", `name="dns_answers_cached"`, `vrouterd_counter_total{name="dns_local_domain"} 1`} {
@@ -543,3 +543,19 @@ func TestDNSPagesOfTheCacheHaveEachAnswerOnce(t *testing.T) {
 }
 
 func query(name string, limit int) api.DNSQuery { return api.DNSQuery{Name: name, Limit: limit} }
+
+func TestDNSKnowsTheRouterByItsOwnName(t *testing.T) {
+	const own = two + "dns: {listen: lan1, domain: home.arpa, upstream: none}\n"
+	l := run(t, twoHosts(), own)
+	name := l.Status().Name
+	if m := l.asks(l.host("lan1"), "10.1.0.1:53", name+".home.arpa."); len(m.Answer) != 1 || !strings.Contains(m.Answer[0].String(), "10.1.0.1") {
+		t.Errorf("%s: %v", name, m)
+	}
+	if m := l.asks(l.host("lan1"), "10.1.0.1:53", "www.example."); m.Rcode != mdns.RcodeRefused {
+		t.Errorf("where nobody else is asked: %v", m)
+	}
+	l.apply(strings.Replace(own, "10.1.0.1/24}", "10.1.0.10/24}", 1))
+	if m := l.asks(l.host("lan1"), "10.1.0.10:53", name+"."); len(m.Answer) != 1 || !strings.Contains(m.Answer[0].String(), "10.1.0.10") {
+		t.Errorf("after its address has changed: %v", m)
+	}
+}

@@ -41,7 +41,11 @@ func (m *Machine) askFor(ev *Query, q *question, name []byte, al *alias) {
 	}
 	_, g := m.whose(name)
 	if g == nil || len(g.servers) == 0 {
-		m.refuse(ev.Client, ReasonNoUpstream)
+		why := ReasonNoUpstream // for now: a lease may bring one
+		if m.cfg.LocalOnly {
+			why = ReasonLocalOnly
+		}
+		m.refuse(ev.Client, why)
 		return
 	}
 	var room [maxName + 3]byte

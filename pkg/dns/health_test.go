@@ -214,4 +214,8 @@ func TestMostSpecificUpstreamIsAsked(t *testing.T) {
 	s = newStation(t, c)
 	s.expect(s.ask("www.example.com A"), "SERVFAIL")
 	s.refused(ReasonNoUpstream, 1)
+	c.LocalOnly = true
+	s.step(Configure{c})
+	s.expect(s.ask("www.example.com A"), "REFUSED")
+	s.refused(ReasonLocalOnly, 1)
 }

@@ -29,6 +29,7 @@ type node struct {
 type static struct {
 	addresses []netip.Addr
 	target    string // of an alias, with the last dot
+	router    bool   // the router's own name
 	text      [][]string
 	ttl       time.Duration
 }
@@ -61,6 +62,7 @@ func (m *Machine) settleNames() {
 	for _, r := range m.cfg.Records {
 		m.addRecord(r)
 	}
+	m.addRouter()
 	for _, c := range slices.SortedFunc(maps.Values(n.claims), func(a, b *claim) int { return cmp.Compare(a.order, b.order) }) {
 		m.addClaim(c)
 	}
@@ -102,6 +104,30 @@ func (m *Machine) addRecord(r Record) {
 			back.name, back.static = full, &static{ttl: r.TTL}
 		}
 	}
+}
+
+// addRouter adds the router's own name, where no record has it: hosts cannot have it then. A record's name of an address stays its name.
+func (m *Machine) addRouter() {
+	label := m.cfg.Router
+	if label == "" || !claimable(label) || len(m.cfg.RouterAddresses) == 0 {
+		return
+	}
+	full := m.qualified(label)
+	wire, ok := wireName(full)
+	if !ok || m.names.nodes[wire] != nil && m.names.nodes[wire].static != nil {
+		return
+	}
+	m.node(wire, full).static = &static{addresses: m.cfg.RouterAddresses, router: true}
+	for _, a := range m.cfg.RouterAddresses {
+		if back := m.reverseNode(a); back.static == nil {
+			back.name, back.static = full, &static{router: true}
+		}
+	}
+}
+
+// claimable reports whether a name is a sound label, and none that programs trust.
+func claimable(label string) bool {
+	return soundLabel(label) && !slices.Contains(unclaimable, strings.ToLower(label))
 }
 
 // node is that of a name; it is made, and with it that those above it in the router's domain exist.
@@ -160,7 +186,7 @@ func (m *Machine) learn(ev Name) {
 	}
 	reserved := strings.HasPrefix(ev.Source, "reservation")
 	switch {
-	case !soundLabel(label) || !reserved && slices.Contains(unclaimable, strings.ToLower(label)):
+	case !soundLabel(label) || !reserved && !claimable(label):
 		m.count.Refused[ReasonNameInvalid]++
 		return
 	case len(m.names.claims) >= maxNames:

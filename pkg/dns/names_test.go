@@ -248,3 +248,39 @@ func TestTenThousandNamesComeAndGo(t *testing.T) {
 	}
 	s.refused(ReasonNameLimit, 5)
 }
+
+func TestRouterHasItsOwnName(t *testing.T) {
+	c := one()
+	c.Router, c.RouterAddresses = "Gate", addrs("192.168.1.1", "192.168.2.1")
+	c.Networks = []netip.Prefix{netip.MustParsePrefix("192.168.2.0/24"), netip.MustParsePrefix("192.168.1.0/24")}
+	c.Records = []Record{{Name: "printers", Addresses: addrs("192.168.2.1")}}
+	s := newStation(t, c)
+	s.step(lease("192.168.1.50", "gate")) // a host that would be the router
+	s.expectAll(map[string]string{
+		"gate.home.arpa AAAA":          "NOERROR aa authority home.arpa. SOA 60",
+		"1.1.168.192.in-addr.arpa PTR": "NOERROR aa 1.1.168.192.in-addr.arpa. PTR Gate.home.arpa.",
+		"1.2.168.192.in-addr.arpa PTR": "NOERROR aa 1.2.168.192.in-addr.arpa. PTR printers.home.arpa.",
+	})
+	for _, name := range []string{"gate", "gate.home.arpa"} {
+		s.expect(s.ask(name+" A"), "NOERROR aa "+name+". A 192.168.1.1 "+name+". A 192.168.2.1")
+	}
+	if r := s.m.Names()[0]; r.Name != "Gate.home.arpa" || r.Source != "router" || r.Hidden {
+		t.Errorf("listed is %+v", r)
+	}
+	c.Records = append(c.Records, Record{Name: "gate", Addresses: addrs("192.168.1.7")})
+	s.step(Configure{c})
+	s.expect(s.ask("gate A"), "NOERROR aa gate. A 192.168.1.7") // a record has the name whole
+	for _, name := range []string{"localhost", "-x", "wpad", strings.Repeat("x", 64), ""} {
+		c.Router = name
+		s.step(Configure{c})
+		if rows := s.m.Names(); slices.ContainsFunc(rows, func(r NameRow) bool { return r.Source == "router" }) {
+			t.Errorf("the router is called %q: %+v", name, rows)
+		}
+	}
+}
+
+func TestRouterHasItsOwnNameWithoutADomain(t *testing.T) {
+	s := newStation(t, Config{Router: "gate", RouterAddresses: addrs("192.168.1.1")})
+	s.expect(s.ask("gate A"), "NOERROR aa gate. A 192.168.1.1")
+	s.expect(s.ask("1.1.168.192.in-addr.arpa PTR"), "NOERROR aa 1.1.168.192.in-addr.arpa. PTR gate.")
+}

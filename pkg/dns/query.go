@@ -69,7 +69,7 @@ func (m *Machine) written(e *entry, a *asker) []byte {
 // could go in circles.
 var codes = map[Reason]int{
 	ReasonOpcode: codeNotImplemented, ReasonQuestions: codeFormat, ReasonMalformed: codeFormat, ReasonVersion: codeVersion,
-	ReasonClass: codeRefused, ReasonTransfer: codeRefused, ReasonType: codeFormat, ReasonNotRecursive: codeRefused,
+	ReasonClass: codeRefused, ReasonTransfer: codeRefused, ReasonType: codeFormat, ReasonNotRecursive: codeRefused, ReasonLocalOnly: codeRefused,
 	ReasonNoUpstream: codeFailure, ReasonClientLimit: codeFailure, ReasonQueryLimit: codeFailure, ReasonWaitingLimit: codeFailure,
 	ReasonAliasLoop: codeFailure,
 }

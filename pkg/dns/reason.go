@@ -21,6 +21,7 @@ const (
 	ReasonLocalDomain
 	ReasonBlocked
 	ReasonNoUpstream
+	ReasonLocalOnly
 	ReasonNotRecursive
 	ReasonRepeated
 	ReasonClientLimit
@@ -75,6 +76,7 @@ var reasonWords = [NumReasons]words{
 	ReasonLocalDomain:     {"dns_local_domain", "A name in the router's own domain that nobody has is not asked upstream."},
 	ReasonBlocked:         {"dns_blocked", "A name is in a domain that is configured to be asked nowhere."},
 	ReasonNoUpstream:      {"dns_no_upstream", "No upstream server is known for a name."},
+	ReasonLocalOnly:       {"dns_local_only", "A name is none of ours, and the router is configured to ask nobody else: the query was refused."},
 	ReasonNotRecursive:    {"dns_not_recursive", "A query that asks for no recursion is about a name that is neither local nor in the cache."},
 	ReasonRepeated:        {"dns_repeated", "A client sent a query again that is still on its way: the answer to the first is the answer to both."},
 	ReasonClientLimit:     {"dns_client_limit", "A client has too many questions on their way upstream."},

@@ -14,7 +14,11 @@ type PortID uint32
 type Config struct {
 	Domain    string     // of the hosts here, without the last dot; "": none. Names in it are never asked upstream
 	Upstreams []Upstream // the most specific Domain that matches a name counts; among equals the list is one
+	LocalOnly bool       // nobody is to be asked for names that none of Upstreams is for: they are refused
 	Records   []Record   // static
+
+	Router          string       // the router's own name, one label; "", or none that a host may have: none
+	RouterAddresses []netip.Addr // what it stands for
 
 	CacheSize      int           // answers kept; 0: 10000, below 0: none
 	CacheOctets    int           // of all answers kept; 0: 1024 for each of CacheSize

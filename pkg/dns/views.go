@@ -145,7 +145,7 @@ type NameRow struct {
 	Name   string // without the last dot
 	Type   string // A, AAAA, CNAME, TXT
 	Value  string
-	Source string // record, or what the Name event said
+	Source string // record, router, or what the Name event said
 	Hidden bool   // another source has the name: this one counts when that has ended
 }
 
@@ -158,8 +158,12 @@ func (m *Machine) Names() (rows []NameRow) {
 			if s.target != "" {
 				rows = append(rows, NameRow{name, "CNAME", bare(s.target), "record", false})
 			}
+			source := "record"
+			if s.router {
+				source = "router"
+			}
 			for _, a := range s.addresses {
-				rows = append(rows, NameRow{name, addressType(a), a.String(), "record", s.target != ""})
+				rows = append(rows, NameRow{name, addressType(a), a.String(), source, s.target != ""})
 			}
 			for _, t := range s.text {
 				rows = append(rows, NameRow{name, "TXT", strings.Join(t, " "), "record", s.target != ""})

@@ -5,7 +5,7 @@ type DNS struct {
 	Listen           []string      `json:"listen"` // ports
 	Domain           string        `json:"domain"`
 	Upstreams        []DNSUpstream `json:"upstreams"`
-	Names            int           `json:"names"` // answered from here: records, leases, reservations
+	Names            int           `json:"names"` // answered from here: of the router, records, leases, reservations
 	CacheEntries     int           `json:"cache_entries"`
 	CacheMax         int           `json:"cache_max"`
 	CacheBytes       int           `json:"cache_bytes"`
@@ -58,7 +58,7 @@ type DNSName struct {
 	Name   string `json:"name"`
 	Type   string `json:"type"`
 	Value  string `json:"value"`
-	Source string `json:"source"` // record, lease, reservation, the last two with their address
+	Source string `json:"source"` // record, router, lease, reservation, the last two with their address
 	Hidden bool   `json:"hidden"` // another source has the name: this one counts when that has ended
 }
 
