@@ -145,7 +145,7 @@ func (a *app) showDNSCache() *cobra.Command {
 	return showNames(a, &cobra.Command{
 		Use:               "cache [NAME]",
 		Short:             "the answers that are kept; with a name, its own and those below it",
-		Long:              "Show the answers that are kept, and for how long still; local ones are made of the names that the\nrouter answers itself. no_name and no_data are those that said that there is nothing.",
+		Long:              "Show the answers of upstream servers that are kept, and for how long still; what the router answers\nitself is in show dns names. no_name and no_data are those that said that there is nothing.",
 		ValidArgsFunction: a.completeFirst(cachedNames),
 	}, (*client.Client).DNSCache,
 		newTable("no answers", column{title: "NAME"}, column{title: "TYPE"}, column{title: "STATE"}, column{title: "TTL", right: true}, column{title: "HITS", right: true, spare: true}, column{title: "ANSWER"}),

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,11 +28,7 @@ func (r *Router) DNS() (rows []api.DNS) {
 			Queries: n.Queries, QueriesTCP: n.QueriesTCP, AnsweredLocally: n.Local, AnsweredFailed: n.Failed, Truncated: n.Truncated,
 			Outstanding: cache.Outstanding, OutstandingMax: cache.MaximumOutstanding, Connections: len(d.streams),
 		}
-		for _, one := range d.machine.Names() {
-			if !one.Hidden {
-				row.Names++
-			}
-		}
+		row.Names, _ = d.machine.NameCount()
 		var sum time.Duration
 		heard := 0
 		for _, u := range d.machine.Upstreams(now) {
@@ -99,77 +94,59 @@ func (r *Router) dnsDrops() (rows []api.Drop) {
 	return rows
 }
 
-// DNSCache is a page of `show dns cache`. The cursor is the name and type that the page before ended with.
+// DNSCache is a page of `show dns cache`. The cursor is the name that the page before ended with.
 func (r *Router) DNSCache(q api.DNSQuery) (page api.DNSCachePage, err error) {
-	var rows []dns.CacheRow
-	stopped := r.do(func() {
-		if r.dns.machine == nil {
-			return
-		}
-		rows = r.dns.machine.Cache(time.Now(), q.Name)
+	page.Next, err = r.dnsPage(q, func(p dns.Part) (next string) {
 		page.Total = r.dns.machine.CacheStats().Entries
-		from, to := dnsPage(len(rows), q, func(i int) string { return rows[i].Name + " " + rows[i].Type })
-		if page.Next = ""; to < len(rows) {
-			page.Next = rows[to-1].Name + " " + rows[to-1].Type
-		}
-		for _, row := range rows[from:to] {
+		rows, next := r.dns.machine.Cache(time.Now(), p)
+		for _, row := range rows {
 			page.Entries = append(page.Entries, api.DNSCacheEntry{
 				Name: row.Name, Type: row.Type, State: row.State(), TTLSeconds: row.TTL.Seconds(), Hits: row.Hits, Answers: row.Records(maxShownRecords),
 			})
 		}
-	})
-	return page, stopped
+		return next
+	}, func() int { return len(page.Entries) })
+	return page, err
 }
 
-// maxShownRecords is how many records of an answer a table shows.
-const maxShownRecords = 16
+const (
+	// maxShownRecords is how many records of an answer a table shows.
+	maxShownRecords = 16
+	// dnsTurnNames and dnsTurnRows are how many names of a long table one turn of the control loop looks at, and about how many rows it makes of them:
+	// a few milliseconds.
+	dnsTurnNames = 1000
+	dnsTurnRows  = 250
+)
 
-// dnsPage finds a page among rows in order: it begins behind the cursor, and rows of one key are never parted.
-func dnsPage(n int, q api.DNSQuery, key func(int) string) (from, to int) {
-	for q.Cursor != "" && from < n && key(from) <= q.Cursor {
-		from++
+// dnsPage fills a page, part by part, each in a turn of its own: a million answers hold nobody up.
+func (r *Router) dnsPage(q api.DNSQuery, part func(dns.Part) (next string), rows func() int) (next string, err error) {
+	next = q.Cursor
+	for {
+		p := dns.Part{Below: q.Name, Behind: next, Names: dnsTurnNames, Rows: min(dnsTurnRows, q.Limit-rows())}
+		next = ""
+		err := r.do(func() {
+			if r.dns.machine != nil {
+				next = part(p)
+			}
+		})
+		if err != nil || next == "" || rows() >= q.Limit {
+			return next, err
+		}
 	}
-	to = min(n, from+q.Limit)
-	for to > from && to < n && key(to) == key(to-1) {
-		to++
-	}
-	return from, to
 }
 
 // DNSNames is a page of `show dns names`. The cursor is the name that the page before ended with.
 func (r *Router) DNSNames(q api.DNSQuery) (page api.DNSNamePage, err error) {
-	stopped := r.do(func() {
-		if r.dns.machine == nil {
-			return
-		}
-		var rows []dns.NameRow
-		said := map[string]bool{} // what a name has said
-		before := ""
-		for _, one := range r.dns.machine.Names() {
-			if one.Name != before {
-				clear(said)
-				before = one.Name
-			}
-			if one.Hidden && said[one.Type+" "+one.Value] { // a lease that says what its host's reservation does
-				continue
-			}
-			said[one.Type+" "+one.Value] = true
-			page.Total++
-			name := strings.ToLower(one.Name)
-			if q.Name == "" || name == q.Name || strings.HasSuffix(name, "."+q.Name) {
-				rows = append(rows, one)
-			}
-		}
-		key := func(i int) string { return strings.ToLower(rows[i].Name) }
-		from, to := dnsPage(len(rows), q, key)
-		if to < len(rows) {
-			page.Next = key(to - 1)
-		}
-		for _, row := range rows[from:to] {
+	page.Next, err = r.dnsPage(q, func(p dns.Part) (next string) {
+		answered, hidden := r.dns.machine.NameCount()
+		page.Total = answered + hidden
+		rows, next := r.dns.machine.Names(p)
+		for _, row := range rows {
 			page.Names = append(page.Names, api.DNSName{Name: row.Name, Type: row.Type, Value: row.Value, Source: row.Source, Hidden: row.Hidden})
 		}
-	})
-	return page, stopped
+		return next
+	}, func() int { return len(page.Names) })
+	return page, err
 }
 
 // FlushDNS forgets the answers of a name, or all, and tells how many.

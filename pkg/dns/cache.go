@@ -28,11 +28,13 @@ type entry struct {
 type owner struct {
 	name    string
 	entries []*entry
+	listed  bool // it has, or had, an answer from upstream
 }
 
 // cache keeps answers by name, type and bits. When it is full the one goes that was not asked for the longest.
 type cache struct {
 	names         map[string]*owner
+	order         order // of the names that are listed
 	count, octets int
 	ring          entry // newer: the least recently used; older: the most
 	stats         CacheStats
@@ -40,7 +42,7 @@ type cache struct {
 
 func (c *cache) empty() (forgotten int) {
 	forgotten = c.count
-	c.names, c.count, c.octets = map[string]*owner{}, 0, 0
+	c.names, c.order, c.count, c.octets = map[string]*owner{}, order{}, 0, 0
 	c.ring.newer, c.ring.older = &c.ring, &c.ring
 	return forgotten
 }
@@ -82,7 +84,7 @@ func (c *cache) keep(name []byte, e *entry, limit, limitOctets int) {
 	if limit <= 0 || cost > limitOctets {
 		return
 	}
-	for c.count > 0 && (c.count >= limit || c.octets+cost > limitOctets) {
+	for c.count > 0 && !c.fits(e, limit, limitOctets) {
 		c.stats.Evicted++
 		c.remove(c.ring.newer)
 	}
@@ -95,12 +97,21 @@ func (c *cache) keep(name []byte, e *entry, limit, limitOctets int) {
 		o = &owner{name: string(name)}
 		c.names[o.name] = o
 	}
+	if e.local == 0 && !o.listed {
+		o.listed = true
+		c.order.add(o.name)
+	}
 	e.owner = o
 	o.entries = append(o.entries, e)
 	c.count++
 	c.octets += cost
 	c.stats.Kept++
 	c.link(e)
+}
+
+// fits reports whether there is room for an answer without forgetting others.
+func (c *cache) fits(e *entry, limit, limitOctets int) bool {
+	return c.count < limit && c.octets+e.cost() <= limitOctets
 }
 
 func (e *entry) cost() int { return len(e.wire) + 2*len(e.ttls) + entryCost }
@@ -117,6 +128,9 @@ func (c *cache) remove(e *entry) {
 	}
 	if len(o.entries) == 0 {
 		delete(c.names, o.name)
+		if o.listed {
+			c.order.remove(o.name)
+		}
 	}
 	c.count--
 	c.octets -= e.cost()

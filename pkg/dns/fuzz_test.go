@@ -132,7 +132,7 @@ func FuzzReply(f *testing.F) {
 			b = append(b, rest...)
 			s.step(Reply{Ask: a.ID, From: a.Server, Payload: b})
 			checkWhole(t, s.m)
-			for _, r := range s.m.Cache(s.now, "") {
+			for _, r := range s.kept("") {
 				r.Records(4)
 				r.State()
 			}

@@ -16,8 +16,18 @@ import (
 // checkWhole holds the machine's tables against each other and against their limits.
 func checkWhole(t *testing.T, m *Machine) {
 	t.Helper()
+	placed := 0
+	m.cache.order.from("\x00", false, func(wire string) bool {
+		if placed++; m.cache.names[wire] == nil || !m.cache.names[wire].listed {
+			t.Fatalf("%q has a place and no answers", wire)
+		}
+		return true
+	})
 	count, octets := 0, 0
 	for name, o := range m.cache.names {
+		if o.listed {
+			placed--
+		}
 		if len(o.entries) == 0 || len(o.entries) > maxPerName || o.name != name {
 			t.Fatalf("%q has %d answers", name, len(o.entries))
 		}
@@ -27,6 +37,9 @@ func checkWhole(t *testing.T, m *Machine) {
 			}
 			count, octets = count+1, octets+e.cost()
 		}
+	}
+	if placed != 0 {
+		t.Fatalf("%d names have a place and are not listed", placed)
 	}
 	for e := m.cache.ring.newer; e != &m.cache.ring; e = e.newer {
 		if count--; e.newer.older != e {

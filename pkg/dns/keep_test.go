@@ -12,7 +12,7 @@ func lives(t *testing.T, c Config, question string, code int, records ...string)
 	s := newStation(t, c)
 	s.ask(question)
 	s.replies(s.only(), code, records...)
-	rows := s.m.Cache(s.now, "")
+	rows := s.kept("")
 	if len(rows) == 0 {
 		return 0
 	}
@@ -186,5 +186,26 @@ func TestConfigurationThatDecidesAboutAnswersEmptiesTheCache(t *testing.T) {
 				t.Fatalf("%d answers are kept, expected %d: what was asked before the change is not kept", st.Entries, 2*c.want)
 			}
 		})
+	}
+}
+
+func TestNamesThatNobodyHasDisplaceNoAnswers(t *testing.T) {
+	c := records()
+	c.CacheSize = 10
+	s := newStation(t, c)
+	for i := range 10 {
+		s.ask(fmt.Sprintf("w%d.example.com A", i))
+		s.replies(s.only(), 0, fmt.Sprintf("w%d.example.com. 300 A 192.0.2.1", i))
+	}
+	for i := range 100 {
+		s.ask(fmt.Sprintf("nobody%d.home.arpa A", i))
+		s.ask(fmt.Sprintf("%d.0.168.192.in-addr.arpa PTR", i))
+	}
+	if stats := s.m.CacheStats(); len(s.kept("")) != 10 || stats.Evicted != 0 {
+		t.Errorf("%d answers are left, %d were displaced", len(s.kept("")), stats.Evicted)
+	}
+	s.ask("ads.example.com A")
+	if stats := s.m.CacheStats(); stats.Evicted != 1 {
+		t.Errorf("a name that somebody has is worth a place: %d were displaced", stats.Evicted)
 	}
 }

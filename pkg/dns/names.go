@@ -45,6 +45,7 @@ type claim struct {
 // names are the names here, forward and reverse.
 type names struct {
 	nodes   map[string]*node
+	sorted  order                // of their names
 	reverse map[netip.Addr]*node // its name is that of the first record; static is set with one
 	claims  map[string]*claim
 	order   uint64
@@ -54,7 +55,7 @@ type names struct {
 // settleNames builds the names anew from records and claims.
 func (m *Machine) settleNames() {
 	n := &m.names
-	n.nodes, n.reverse = map[string]*node{}, map[netip.Addr]*node{}
+	n.nodes, n.sorted, n.reverse = map[string]*node{}, order{}, map[netip.Addr]*node{}
 	if n.claims == nil {
 		n.claims = map[string]*claim{}
 	}
@@ -134,14 +135,25 @@ func claimable(label string) bool {
 func (m *Machine) node(wire, text string) *node {
 	n := m.names.nodes[wire]
 	if n == nil {
-		n = &node{}
-		m.names.nodes[wire] = n
+		n = m.names.add(wire)
 	}
 	if n.name == "" {
 		n.name = text
 		m.countAbove(wire, 1)
 	}
 	return n
+}
+
+func (n *names) add(wire string) *node {
+	one := &node{}
+	n.nodes[wire] = one
+	n.sorted.add(wire)
+	return one
+}
+
+func (n *names) remove(wire string) {
+	delete(n.nodes, wire)
+	n.sorted.remove(wire)
 }
 
 // countAbove tells the names between one and the router's domain that they have one more below, or fewer.
@@ -152,11 +164,10 @@ func (m *Machine) countAbove(wire string, by int) {
 	for at := wire[1+int(wire[0]):]; len(at) > len(m.domain); at = at[1+int(at[0]):] {
 		n := m.names.nodes[at]
 		if n == nil {
-			n = &node{}
-			m.names.nodes[at] = n
+			n = m.names.add(at)
 		}
 		if n.below += by; n.below == 0 && n.name == "" {
-			delete(m.names.nodes, at)
+			m.names.remove(at)
 		}
 	}
 }
@@ -231,7 +242,7 @@ func (m *Machine) dropClaim(c *claim) {
 				n.name = ""
 				m.countAbove(wire, -1)
 				if n.below == 0 {
-					delete(m.names.nodes, wire)
+					m.names.remove(wire)
 				}
 			}
 		}

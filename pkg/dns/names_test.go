@@ -159,7 +159,7 @@ func TestNamesAreListedWithTheirSources(t *testing.T) {
 	s.step(lease("192.168.1.50", "Printer"))
 	s.step(lease("192.168.1.51", "printer"))
 	var got []string
-	for _, r := range s.m.Names() {
+	for _, r := range s.names() {
 		got = append(got, fmt.Sprint(r.Name, " ", r.Type, " ", r.Value, " ", r.Source, " ", r.Hidden))
 	}
 	want := []string{
@@ -169,6 +169,13 @@ func TestNamesAreListedWithTheirSources(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nexpected\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+	s.step(reservation("192.168.1.60", "tv"))
+	s.step(lease("192.168.1.60", "tv")) // says nothing new
+	s.step(lease("192.168.1.2", "nas"))
+	s.step(lease("192.168.1.61", "nas"))
+	if answered, hidden := s.m.NameCount(); answered != 5 || hidden != 2 || len(s.names()) != 7 {
+		t.Errorf("%d rows are answered, %d hidden, %d listed", answered, hidden, len(s.names()))
+	}
 }
 
 func TestHostsMayNotClaimEveryName(t *testing.T) {
@@ -177,13 +184,13 @@ func TestHostsMayNotClaimEveryName(t *testing.T) {
 	for i, n := range bad {
 		s.step(lease(fmt.Sprintf("192.168.1.%d", 10+i), n))
 	}
-	if rows := s.m.Names(); len(rows) != 0 {
+	if rows := s.names(); len(rows) != 0 {
 		t.Errorf("names: %v", rows)
 	}
 	s.refused(ReasonNameInvalid, uint64(len(bad)))
 	s.step(lease("192.168.1.10", "my_host-1"))
 	s.step(reservation("192.168.1.11", "wpad"))
-	if rows := s.m.Names(); len(rows) != 2 {
+	if rows := s.names(); len(rows) != 2 {
 		t.Errorf("names: %v", rows)
 	}
 }
@@ -264,7 +271,7 @@ func TestRouterHasItsOwnName(t *testing.T) {
 	for _, name := range []string{"gate", "gate.home.arpa"} {
 		s.expect(s.ask(name+" A"), "NOERROR aa "+name+". A 192.168.1.1 "+name+". A 192.168.2.1")
 	}
-	if r := s.m.Names()[0]; r.Name != "Gate.home.arpa" || r.Source != "router" || r.Hidden {
+	if r := s.names()[0]; r.Name != "Gate.home.arpa" || r.Source != "router" || r.Hidden {
 		t.Errorf("listed is %+v", r)
 	}
 	c.Records = append(c.Records, Record{Name: "gate", Addresses: addrs("192.168.1.7")})
@@ -273,7 +280,7 @@ func TestRouterHasItsOwnName(t *testing.T) {
 	for _, name := range []string{"localhost", "-x", "wpad", strings.Repeat("x", 64), ""} {
 		c.Router = name
 		s.step(Configure{c})
-		if rows := s.m.Names(); slices.ContainsFunc(rows, func(r NameRow) bool { return r.Source == "router" }) {
+		if rows := s.names(); slices.ContainsFunc(rows, func(r NameRow) bool { return r.Source == "router" }) {
 			t.Errorf("the router is called %q: %+v", name, rows)
 		}
 	}

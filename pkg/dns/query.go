@@ -17,7 +17,8 @@ func (m *Machine) query(ev *Query) {
 	case why != ReasonNone:
 		m.refuse(ev.Client, why)
 	case e != nil:
-		if !e.varies() {
+		// Names that nobody has are without number: they take what room there is, and nobody's answer from upstream.
+		if !e.varies() && (get16(e.wire, atAnswers) > 0 || m.cache.fits(e, m.cfg.CacheSize, m.cfg.CacheOctets)) {
 			m.cache.keep(q.name, e, m.cfg.CacheSize, m.cfg.CacheOctets)
 		}
 		m.act(Answer{ev.Client, m.written(e, &q.asker)})

@@ -149,37 +149,81 @@ type NameRow struct {
 	Hidden bool   // another source has the name: this one counts when that has ended
 }
 
-// Names lists the names here, in their order.
-func (m *Machine) Names() (rows []NameRow) {
+// Names lists a part of the names here, in the order of the tree, and where the next part begins; "" at the end.
+func (m *Machine) Names(p Part) (rows []NameRow, next string) {
+	next = p.walk(&m.names.sorted, func(wire string) int {
+		own := m.rowsOf(m.names.nodes[wire])
+		rows = append(rows, own...)
+		return len(own)
+	})
+	return rows, next
+}
+
+// rowsOf are those of a name. A claim that does not count and says what another row does already is left out: the lease of a reservation's host.
+func (m *Machine) rowsOf(n *node) (rows []NameRow) {
 	bare := func(s string) string { return strings.TrimSuffix(s, ".") }
-	for _, n := range m.names.nodes {
-		name := bare(n.name)
-		if s := n.static; s != nil {
-			if s.target != "" {
-				rows = append(rows, NameRow{name, "CNAME", bare(s.target), "record", false})
-			}
-			source := "record"
-			if s.router {
-				source = "router"
-			}
-			for _, a := range s.addresses {
-				rows = append(rows, NameRow{name, addressType(a), a.String(), source, s.target != ""})
-			}
-			for _, t := range s.text {
-				rows = append(rows, NameRow{name, "TXT", strings.Join(t, " "), "record", s.target != ""})
-			}
+	name := bare(n.name)
+	if s := n.static; s != nil {
+		if s.target != "" {
+			rows = append(rows, NameRow{name, "CNAME", bare(s.target), "record", false})
 		}
-		count := holders(n.claims)
-		for _, c := range n.claims {
-			hidden := n.static != nil || !slices.Contains(count, c)
-			rows = append(rows, NameRow{bare(m.qualified(c.label)), "A", c.addr.String(), c.source, hidden})
+		source := "record"
+		if s.router {
+			source = "router"
+		}
+		for _, a := range s.addresses {
+			rows = append(rows, NameRow{name, addressType(a), a.String(), source, s.target != ""})
+		}
+		for _, t := range s.text {
+			rows = append(rows, NameRow{name, "TXT", strings.Join(t, " "), "record", s.target != ""})
 		}
 	}
+	count := holders(n.claims)
+	for _, c := range n.claims {
+		hidden := n.static != nil || !slices.Contains(count, c)
+		rows = append(rows, NameRow{bare(m.qualified(c.label)), "A", c.addr.String(), c.source, hidden})
+	}
 	slices.SortFunc(rows, func(a, b NameRow) int {
-		return cmp.Or(cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(btoi(a.Hidden), btoi(b.Hidden)),
-			cmp.Compare(a.Type, b.Type), cmp.Compare(a.Value, b.Value), cmp.Compare(a.Source, b.Source))
+		return cmp.Or(cmp.Compare(btoi(a.Hidden), btoi(b.Hidden)), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Value, b.Value), cmp.Compare(a.Source, b.Source))
 	})
-	return rows
+	told := rows[:0]
+	for _, r := range rows {
+		if !r.Hidden || !slices.ContainsFunc(told, func(o NameRow) bool { return o.Type == r.Type && o.Value == r.Value }) {
+			told = append(told, r)
+		}
+	}
+	return told
+}
+
+// waiting is how many claims of a name do not count, and would say something else.
+func (n *node) waiting() (count int) {
+	if n.static == nil && len(n.claims) < 2 {
+		return 0
+	}
+	told := slices.Clone(n.addresses())
+	for _, c := range n.claims {
+		if !slices.Contains(told, c.addr) {
+			told = append(told, c.addr)
+			count++
+		}
+	}
+	return count
+}
+
+// NameCount is how many rows of names are answered from here, and how many claims wait behind those.
+func (m *Machine) NameCount() (answered, hidden int) {
+	for _, n := range m.names.nodes {
+		switch s := n.static; {
+		case s == nil:
+			answered += len(holders(n.claims))
+		case s.target != "":
+			answered++
+		default:
+			answered += len(s.addresses) + len(s.text)
+		}
+		hidden += n.waiting()
+	}
+	return answered, hidden
 }
 
 func addressType(a netip.Addr) string {
@@ -229,23 +273,24 @@ func (r CacheRow) Records(most int) (out []string) {
 	return out
 }
 
-// Cache lists the answers that are kept and hold, in the order of their names: of one name and those below it, or all ("").
-func (m *Machine) Cache(now time.Time, below string) (rows []CacheRow) {
+// Cache lists a part of the answers that are kept and hold, in the order of the tree, and where the next part begins; "" at the end.
+func (m *Machine) Cache(now time.Time, p Part) (rows []CacheRow, next string) {
 	at := max(m.now, now.Sub(m.epoch))
-	below = strings.ToLower(strings.TrimSuffix(below, "."))
-	for wire, o := range m.cache.names {
-		name := strings.TrimSuffix(textName(wire), ".")
-		if below != "" && name != below && !strings.HasSuffix(name, "."+below) {
-			continue
-		}
-		for _, e := range o.entries {
-			row := CacheRow{Name: name, Type: dns.Type(e.qtype).String(), Code: dns.RcodeToString[int(e.wire[atFlags+1]&maskCode)], Hits: e.hits, entry: e}
-			if row.TTL = e.expires - at; e.local != 0 || row.TTL <= 0 {
+	next = p.walk(&m.cache.order, func(wire string) int {
+		before := len(rows)
+		for _, e := range m.cache.names[wire].entries {
+			ttl := e.expires - at
+			if e.local != 0 || ttl <= 0 {
 				continue // what is answered from here is among the names
 			}
-			rows = append(rows, row)
+			rows = append(rows, CacheRow{
+				Name: strings.TrimSuffix(textName(wire), "."), Type: dns.Type(e.qtype).String(), Code: dns.RcodeToString[int(e.wire[atFlags+1]&maskCode)],
+				TTL: ttl, Hits: e.hits, entry: e,
+			})
 		}
-	}
-	slices.SortStableFunc(rows, func(a, b CacheRow) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Type, b.Type)) })
-	return rows
+		own := rows[before:]
+		slices.SortStableFunc(own, func(a, b CacheRow) int { return cmp.Compare(a.Type, b.Type) })
+		return len(own)
+	})
+	return rows, next
 }

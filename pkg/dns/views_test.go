@@ -31,7 +31,7 @@ func TestCacheIsListedWithWhatItHolds(t *testing.T) {
 	s.ask("b.example.com A")
 	s.after(2 * time.Second)
 	list := func(below string) (out []string) {
-		for _, r := range s.m.Cache(s.now, below) {
+		for _, r := range s.kept(below) {
 			out = append(out, fmt.Sprint(r.Name, " ", r.Type, " ", r.State(), " ", r.TTL, " ", r.Hits, " ", strings.ReplaceAll(strings.Join(r.Records(1), ","), "\t", " ")))
 		}
 		return out
