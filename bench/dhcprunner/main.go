@@ -161,7 +161,7 @@ func (l *lab) greatest(name string, o options) (best float64, bound bool, err er
 	return best, bound, nil
 }
 
-// holds tries a rate, and tells whether it was held, and whether the generator itself was spent. Best is raised to what was complete a second.
+// holds tries a rate, and tells whether it was held, and whether the generator itself was spent. Best is raised to the leases that were given a second.
 // What fails is tried once more: other work on the machine is not to decide. Answers that perfdhcp's own socket had no room for are no
 // failure of the server.
 func (l *lab) holds(name string, rate int, o options, best *float64) (held, spent bool, err error) {
@@ -170,11 +170,11 @@ func (l *lab) holds(name string, rate int, o options, best *float64) (held, spen
 		if err != nil {
 			return false, false, fmt.Errorf("%d a second: %w", rate, err)
 		}
-		held = float64(t.complete+t.deaf) >= 0.99*float64(t.sent)
+		held = t.held()
 		spent = float64(t.sent) < 0.95*float64(rate*o.seconds)
 		fmt.Fprintf(os.Stderr, "%-14s %d a second: %d sent, %d complete, %d that the generator did not hear\n", name, rate, t.sent, t.complete, t.deaf)
 		if held {
-			*best = max(*best, float64(t.complete)/float64(o.seconds))
+			*best = max(*best, float64(t.given())/float64(o.seconds))
 		}
 	}
 	return held, spent && held, nil

@@ -16,11 +16,18 @@ import (
 // trial is what became of the exchanges that perfdhcp began.
 type trial struct {
 	sent      int // DISCOVERs
+	requests  int // REQUESTs: exchanges whose OFFER was heard
 	complete  int // ACKs
 	deaf      int // answers that came, and found perfdhcp's socket full
 	delays    []time.Duration
 	processor time.Duration // of the server
 }
+
+// held tells whether the server answered 99 of 100.
+func (t trial) held() bool { return float64(t.complete+t.deaf) >= 0.99*float64(t.sent) }
+
+// given are the leases of a trial that was held: whether perfdhcp heard the last answer or not.
+func (t trial) given() int { return min(t.requests, t.complete+t.deaf) }
 
 // delay is a quantile of the times from DISCOVER to ACK.
 func (t trial) delay(q float64) time.Duration {
@@ -149,7 +156,7 @@ func parse(report string) (t trial, err error) {
 	if !there {
 		return t, fmt.Errorf("perfdhcp tells of no exchanges: %s", report)
 	}
-	t.sent, t.complete = sent, numbers["REQUEST-ACK received packets"]
+	t.sent, t.requests, t.complete = sent, numbers["REQUEST-ACK sent packets"], numbers["REQUEST-ACK received packets"]
 	t.delays = fourWay(stamps["DISCOVER-OFFER"], stamps["REQUEST-ACK"])
 	return t, nil
 }

@@ -36,8 +36,15 @@ func TestReportOfPerfdhcpIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.sent != 3 || got.complete != 2 {
-		t.Errorf("sent %d, complete %d", got.sent, got.complete)
+	if got.sent != 3 || got.requests != 3 || got.complete != 2 {
+		t.Errorf("sent %d, requests %d, complete %d", got.sent, got.requests, got.complete)
+	}
+	if got.held() {
+		t.Error("two of three are not all")
+	}
+	// The last answer came, and was not heard: the server has held the rate, and given three leases.
+	if got.deaf = 1; !got.held() || got.given() != 3 {
+		t.Errorf("with one that was not heard: held %v, given %d", got.held(), got.given())
 	}
 	if len(got.delays) != 2 || got.delays[0].Round(time.Microsecond) != 500*time.Microsecond || got.delays[1].Round(time.Microsecond) != time.Millisecond {
 		t.Errorf("delays %v", got.delays)
