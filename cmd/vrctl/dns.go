@@ -83,6 +83,9 @@ func dnsWords(s screen, d api.DNS) string {
 	if d.Connections > 0 {
 		b.add("connections", text(strconv.Itoa(d.Connections)))
 	}
+	if len(d.Upstreams) == 0 {
+		b.add("upstreams", cell{"none: only names that are known here are answered", yellow})
+	}
 	if d.AverageSeconds > 0 {
 		b.add("upstreams take", text(milliseconds(d.AverageSeconds)+" ms"))
 	}

@@ -198,6 +198,16 @@ func TestAServerFarAwayIsAskedByThePortThatItServes(t *testing.T) {
 
 func TestReleaseAndRenewByTheOperator(t *testing.T) {
 	l, s := homeServed(t, uplink, Options{})
+	s.next(dhcp.Discover)
+	if err := l.DHCPRelease(tester, "wan"); err != nil {
+		t.Fatal(err)
+	}
+	if row := l.DHCP()[0]; row.State != "released" || !strings.Contains(row.Reason, "`vrctl dhcp renew wan`") {
+		t.Errorf("released without a lease: %s, %q", row.State, row.Reason)
+	}
+	if err := l.DHCPRenew(tester, "wan"); err != nil {
+		t.Fatal(err)
+	}
 	s.lends("203.0.113.50/24", "203.0.113.9", 3600)
 	l.hasAddress("wan", "203.0.113.50/24")
 	if err := l.DHCPRelease(tester, "wan"); err != nil {

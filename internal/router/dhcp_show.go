@@ -117,6 +117,9 @@ func clientRow(p *portState) api.DHCP {
 	l := c.lease
 	if l == nil {
 		row.Reason = cmp.Or(c.reason, "no server has answered yet")
+		if c.reason == "" && c.machine.State() == client.Released {
+			row.Reason = "it asks for none: `vrctl dhcp renew " + p.cfg.Name + "` makes it ask again"
+		}
 		return row
 	}
 	if word, _ := p.state(); !p.up {
