@@ -272,15 +272,22 @@ func leaseRoutes(p *portState) (out []rib.Route) {
 	return out
 }
 
-// leasedDNS are the servers that the leases of ports bring which take them, in the order of the configuration.
+// leasedDNS are the servers that the leases of ports bring which take them, in the order of the configuration. An address of the router's
+// own among them is left out, as the configuration refuses one: the router would ask itself.
 func (r *Router) leasedDNS() (out []netip.Addr) {
+	own := map[netip.Addr]bool{}
+	for _, p := range r.ports {
+		for _, a := range p.addresses() {
+			own[a.Addr()] = true
+		}
+	}
 	for i := range r.config.Ports {
 		p := r.ports[r.config.Ports[i].Name]
 		if p == nil || p.client == nil || p.client.lease == nil || !p.cfg.DHCP.DNS {
 			continue
 		}
 		for _, a := range p.client.lease.DNS {
-			if n := a.Netip(); !slices.Contains(out, n) {
+			if n := a.Netip(); !own[n] && !slices.Contains(out, n) {
 				out = append(out, n)
 			}
 		}

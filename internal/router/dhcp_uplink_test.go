@@ -175,3 +175,14 @@ func TestARouterWithoutALeaseIsReady(t *testing.T) {
 		t.Errorf("%v", l.port("wan").Addresses)
 	}
 }
+
+func TestDNSServersOfALeaseThatAreTheRouterItselfAreNotAsked(t *testing.T) {
+	l, s := homeServed(t, uplink+"dns: {listen: [lan]}\n", Options{})
+	s.lends("203.0.113.50/24", "203.0.113.9", 3600, func(o dhcp.Options) {
+		o.SetAddr(dhcp.OptionDNS, ip4("192.168.1.1"), ip4("203.0.113.50"), ip4("203.0.113.53"))
+	})
+	l.hasAddress("wan", "203.0.113.50/24")
+	if up := l.DNS()[0].Upstreams; len(up) != 1 || up[0].Address != "203.0.113.53:53" {
+		t.Errorf("asked are %+v", up)
+	}
+}
