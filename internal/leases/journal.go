@@ -23,7 +23,7 @@ type limits struct {
 
 // spacing is how far syncs are apart at least. The first lease after a pause is written at once; in a rush, what comes meanwhile shares the next sync: a sync for
 // each lease would take the processor that serves the clients.
-const spacing = 2 * time.Millisecond
+const spacing = 4 * time.Millisecond
 
 // Refusals of Append.
 var (
