@@ -5,8 +5,9 @@
 // go A B C C B A.
 //
 // Two figures. Leases a second: the rate is raised until more than one exchange in a hundred is not complete a second after its message; what counts is
-// the greatest rate that was held. perfdhcp itself is a limit: its two threads take more than one core, and its socket has room for some hundred
-// answers, which is little for a server that sends those of a group together. Answers lost there are counted, and are no failure of the server. Every trial has a server that has just been started, with no leases. And the time from DISCOVER to ACK at a moderate rate that
+// the greatest rate that was held. perfdhcp itself is a limit: its socket has room for some hundred answers, and it cannot send more than one
+// processor bears. Answers lost there are counted, and are no failure of the server; a rate that it cannot send is not tried further, but the rates below are. It runs
+// with one thread: with two, the one that sends leaves the one that listens too little of two processors (it lost half of the answers of any server at rates that it hears whole with one). Every trial has a server that has just been started, with no leases. And the time from DISCOVER to ACK at a moderate rate that
 // everybody holds.
 //
 // Leases are on disk in all three, each as its makers have it: vrouterd and dnsmasq have them written through before the ACK leaves, Kea
@@ -124,10 +125,10 @@ func (l *lab) greatest(name string, o options) (best float64, bound bool, err er
 			return 0, false, err
 		}
 		switch {
-		case spent:
-			bound = true
+		case spent: // the server held what came; what the generator can ask for lies below
+			bound, high = true, rate
 			if low == 0 {
-				low = rate
+				rate /= 2
 			}
 		case held:
 			low = rate
@@ -149,13 +150,10 @@ func (l *lab) greatest(name string, o options) (best float64, bound bool, err er
 		if err != nil {
 			return 0, false, err
 		}
-		if spent {
-			return best, true, nil
-		}
-		if held {
+		if held && !spent {
 			low = rate
 		} else {
-			high = rate
+			high, bound = rate, spent
 		}
 	}
 	return best, bound, nil

@@ -63,9 +63,9 @@ func (l *lab) trialOnce(name string, rate, seconds int, delays bool) (t trial, e
 		return t, err
 	}
 	// A second after the last DISCOVER whatever has not come is lost.
-	args := []string{"-4", "-l", "eth0", "-r", strconv.Itoa(rate), "-p", strconv.Itoa(seconds), "-R", "1000000", "-W", "1000000"}
+	args := []string{"-4", "-l", "eth0", "-r", strconv.Itoa(rate), "-p", strconv.Itoa(seconds), "-R", "1000000", "-W", "1000000", "-g", "single"}
 	if delays {
-		args = append(args, "-x", "t", "-g", "single")
+		args = append(args, "-x", "t")
 	}
 	text, err := l.perfdhcp(args...)
 	if err != nil {
